@@ -1,0 +1,86 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { SandboxerError } from '../../domain/errors.ts';
+
+export type Row = Record<string, SQLInputValue>;
+
+/** One SQLite connection with its prepared statements. Parameters are positional (`?`). */
+export class Connection {
+  readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  get(sql: string, ...parameters: SQLInputValue[]): Row | undefined {
+    return this.#prepare(sql).get(...parameters) as Row | undefined;
+  }
+
+  all(sql: string, ...parameters: SQLInputValue[]): Row[] {
+    return this.#prepare(sql).all(...parameters) as Row[];
+  }
+
+  /** How many rows were changed. */
+  run(sql: string, ...parameters: SQLInputValue[]): number {
+    return Number(this.#prepare(sql).run(...parameters).changes);
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#database.close();
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+/** WAL, and `synchronous = FULL`: a commit that returned survives a power cut. */
+export function openDatabase(path: string): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: 5_000 });
+  database.exec(
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;',
+  );
+  return database;
+}
+
+const SQLITE_FULL = 13;
+const SQLITE_IOERR = 10;
+const SQLITE_CONSTRAINT = 19;
+
+function primaryCode(thrown: unknown): number | null {
+  if (!(thrown instanceof Error) || !('errcode' in thrown)) return null;
+  return Number(thrown.errcode) & 0xff;
+}
+
+export function isDiskFull(thrown: unknown): boolean {
+  return primaryCode(thrown) === SQLITE_FULL;
+}
+
+/** After a failed write or fsync nothing the connection says about durability can be believed. */
+export function isFatal(thrown: unknown): boolean {
+  return primaryCode(thrown) === SQLITE_IOERR;
+}
+
+export function isConstraint(thrown: unknown): boolean {
+  return primaryCode(thrown) === SQLITE_CONSTRAINT;
+}
+
+export function storeError(thrown: unknown): SandboxerError {
+  if (thrown instanceof SandboxerError) return thrown;
+  if (isDiskFull(thrown)) {
+    return new SandboxerError('store_full', 'The disk that holds SANDBOXER_HOME is full.', {
+      nextStep: 'Free some space and repeat the request; reading and destroying still work.',
+      cause: thrown,
+    });
+  }
+  return new SandboxerError('store_unavailable', 'The store could not be read or written.', {
+    nextStep: 'Run `sandboxer doctor`; it names the file and the reason.',
+    cause: thrown,
+  });
+}

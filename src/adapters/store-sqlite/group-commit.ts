@@ -1,0 +1,103 @@
+import type { StoreTransaction } from '../../ports/store.ts';
+import { type Connection, isDiskFull, isFatal, storeError } from './connection.ts';
+import { createTransaction } from './transaction.ts';
+
+interface Pending {
+  readonly work: (transaction: StoreTransaction) => Promise<unknown>;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+export interface CommitPolicy {
+  /** How many units of work one commit, and so one fsync, may carry. */
+  readonly batchSize: number;
+  /** Frees reserved disk space once; false when there is none left. */
+  releaseBallast(): boolean;
+  /** A write or fsync failed: nothing later may be believed. */
+  onFatal(cause: unknown): void;
+}
+
+/**
+ * Runs units of work one after the other on the one writing connection and commits those that wait together
+ * in one go. Each is in a savepoint of its own, so one that fails takes no other along.
+ */
+export class GroupCommit {
+  readonly #connection: Connection;
+  readonly #policy: CommitPolicy;
+  readonly #transaction: StoreTransaction;
+  readonly #queue: Pending[] = [];
+  #running: Promise<void> | null = null;
+  #dead: unknown = null;
+
+  constructor(connection: Connection, policy: CommitPolicy) {
+    this.#connection = connection;
+    this.#policy = policy;
+    this.#transaction = createTransaction(connection);
+  }
+
+  add<Result>(work: (transaction: StoreTransaction) => Promise<Result>): Promise<Result> {
+    return new Promise<Result>((resolve, reject) => {
+      this.#queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      this.#running ??= this.#drain();
+    });
+  }
+
+  /** Resolves when nothing is queued. */
+  async idle(): Promise<void> {
+    while (this.#running !== null) await this.#running;
+  }
+
+  async #drain(): Promise<void> {
+    await Promise.resolve(); // lets everything asked for in this turn join the first commit
+    while (this.#queue.length > 0) {
+      const batch = this.#queue.splice(0, this.#policy.batchSize);
+      await this.#commit(batch, true);
+    }
+    this.#running = null;
+  }
+
+  async #commit(batch: readonly Pending[], mayRetry: boolean): Promise<void> {
+    if (this.#dead !== null) {
+      for (const pending of batch) pending.reject(storeError(this.#dead));
+      return;
+    }
+    const answers: (() => void)[] = [];
+    try {
+      this.#connection.run('BEGIN IMMEDIATE');
+      for (const pending of batch) answers.push(await this.#attempt(pending));
+      this.#connection.run('COMMIT');
+    } catch (error) {
+      this.#rollBack();
+      if (isDiskFull(error) && mayRetry && this.#policy.releaseBallast()) return this.#commit(batch, false);
+      if (isFatal(error)) {
+        this.#dead = error;
+        this.#policy.onFatal(error);
+      }
+      for (const pending of batch) pending.reject(storeError(error));
+      return;
+    }
+    for (const answer of answers) answer();
+  }
+
+  async #attempt(pending: Pending): Promise<() => void> {
+    this.#connection.run('SAVEPOINT unit');
+    try {
+      const result = await pending.work(this.#transaction);
+      this.#connection.run('RELEASE unit');
+      return () => pending.resolve(result);
+    } catch (error) {
+      if (isDiskFull(error) || isFatal(error)) throw error;
+      this.#connection.run('ROLLBACK TO unit');
+      this.#connection.run('RELEASE unit');
+      return () => pending.reject(storeError(error));
+    }
+  }
+
+  #rollBack(): void {
+    try {
+      this.#connection.run('ROLLBACK');
+    } catch {
+      // SQLite has already rolled back by itself after this kind of failure
+    }
+  }
+}

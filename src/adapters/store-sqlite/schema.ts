@@ -1,0 +1,96 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { SandboxerError } from '../../domain/errors.ts';
+
+/** Each entry moves the schema one version on; entries are never edited once released. */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE sandbox (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    project TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    run_id TEXT,
+    profile_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    has_run INTEGER NOT NULL,
+    is_live INTEGER NOT NULL,
+    due_at_ms INTEGER,
+    document TEXT NOT NULL
+  );
+  CREATE INDEX sandbox_by_project ON sandbox (project, ordinal);
+  CREATE INDEX sandbox_by_state ON sandbox (state, ordinal);
+  CREATE INDEX sandbox_by_profile ON sandbox (profile_id, ordinal);
+  CREATE INDEX sandbox_due ON sandbox (due_at_ms) WHERE due_at_ms IS NOT NULL AND has_run = 0;
+  CREATE INDEX sandbox_with_run ON sandbox (ordinal) WHERE has_run = 1;
+  CREATE INDEX sandbox_live ON sandbox (id) WHERE is_live = 1 AND has_run = 0;
+
+  CREATE TABLE sandbox_label (
+    sandbox_id TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (sandbox_id, key)
+  ) WITHOUT ROWID;
+
+  CREATE TABLE event (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    sandbox_id TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    state TEXT NOT NULL,
+    detail TEXT NOT NULL
+  );
+  CREATE UNIQUE INDEX event_by_sandbox ON event (sandbox_id, sequence);
+
+  CREATE TABLE slot (scope TEXT PRIMARY KEY, used INTEGER NOT NULL CHECK (used >= 0)) WITHOUT ROWID;
+
+  CREATE TABLE idempotency (
+    scope TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request_hash TEXT NOT NULL,
+    sandbox_id TEXT NOT NULL,
+    response TEXT,
+    created_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (scope, key)
+  ) WITHOUT ROWID;
+  CREATE INDEX idempotency_by_age ON idempotency (created_at_ms);
+
+  CREATE TABLE token (
+    id TEXT PRIMARY KEY,
+    hash TEXT NOT NULL,
+    name TEXT NOT NULL,
+    project TEXT,
+    scopes TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    revoked_at_ms INTEGER
+  ) WITHOUT ROWID;
+
+  CREATE TABLE stray (
+    extension_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    first_seen_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (extension_id, name)
+  ) WITHOUT ROWID;
+
+  CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  `,
+];
+
+export const SCHEMA_VERSION = MIGRATIONS.length;
+
+/** Brings the database to `SCHEMA_VERSION`; refuses one that a newer release wrote. Safe to repeat. */
+export function migrate(database: DatabaseSync): void {
+  const row = database.prepare('PRAGMA user_version').get();
+  const found = Number(row?.user_version ?? 0);
+  if (found > SCHEMA_VERSION) {
+    throw new SandboxerError(
+      'store_newer',
+      `The store has schema version ${found}; this release knows versions up to ${SCHEMA_VERSION}.`,
+      { nextStep: 'Upgrade sand-boxer, or name another directory in SANDBOXER_HOME.' },
+    );
+  }
+  for (let version = found; version < SCHEMA_VERSION; version += 1) {
+    database.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[version]} PRAGMA user_version = ${version + 1}; COMMIT;`);
+  }
+}

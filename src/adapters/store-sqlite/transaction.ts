@@ -1,0 +1,139 @@
+import { SandboxerError } from '../../domain/errors.ts';
+import type { StoreReader, StoreTransaction } from '../../ports/store.ts';
+import { type Connection, isConstraint } from './connection.ts';
+import { idempotencyFromRow, sandboxColumns, sandboxFromRow } from './rows.ts';
+
+export function createReader(connection: Connection): StoreReader {
+  return {
+    async getSandbox(id) {
+      const row = connection.get('SELECT document FROM sandbox WHERE id = ?', id);
+      return row === undefined ? null : sandboxFromRow(row);
+    },
+    async getIdempotency(scope, key) {
+      const row = connection.get('SELECT * FROM idempotency WHERE scope = ? AND key = ?', scope, key);
+      return row === undefined ? null : idempotencyFromRow(row);
+    },
+  };
+}
+
+type SandboxWrites = Pick<
+  StoreTransaction,
+  'insertSandbox' | 'updateSandbox' | 'appendEvents' | 'takeSlot' | 'releaseSlot'
+>;
+
+function sandboxWrites(connection: Connection): SandboxWrites {
+  return {
+    async insertSandbox(record) {
+      try {
+        connection.run(
+          `INSERT INTO sandbox (version, project, actor, run_id, profile_id, state, has_run, is_live, due_at_ms,
+             document, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          ...sandboxColumns(record),
+          record.id,
+        );
+      } catch (error) {
+        if (!isConstraint(error)) throw error;
+        throw new SandboxerError('state_conflict', `The id ${record.id} is taken.`, { cause: error });
+      }
+      for (const [key, value] of Object.entries(record.labels)) {
+        connection.run('INSERT INTO sandbox_label VALUES (?, ?, ?)', record.id, key, value);
+      }
+    },
+    async updateSandbox(record) {
+      const changed = connection.run(
+        `UPDATE sandbox SET version = ?, project = ?, actor = ?, run_id = ?, profile_id = ?, state = ?,
+           has_run = ?, is_live = ?, due_at_ms = ?, document = ? WHERE id = ? AND version = ?`,
+        ...sandboxColumns({ ...record, version: record.version + 1 }),
+        record.id,
+        record.version,
+      );
+      return changed === 1;
+    },
+    async appendEvents(record, atMs, events) {
+      for (const [index, event] of events.entries()) {
+        connection.run(
+          'INSERT INTO event (sandbox_id, sequence, at_ms, type, state, detail) VALUES (?, ?, ?, ?, ?, ?)',
+          record.id,
+          record.eventSequence - events.length + index + 1,
+          atMs,
+          event.type,
+          event.state,
+          JSON.stringify(event.detail),
+        );
+      }
+    },
+    async takeSlot(scope, limit) {
+      if (limit < 1) return false;
+      const taken = connection.run(
+        `INSERT INTO slot VALUES (?, 1) ON CONFLICT (scope) DO UPDATE SET used = used + 1 WHERE used < ?`,
+        scope,
+        limit,
+      );
+      return taken === 1;
+    },
+    async releaseSlot(scope) {
+      connection.run('UPDATE slot SET used = used - 1 WHERE scope = ?', scope);
+    },
+  };
+}
+
+export function createTransaction(connection: Connection): StoreTransaction {
+  return {
+    ...createReader(connection),
+    ...sandboxWrites(connection),
+    async insertIdempotency(record) {
+      const inserted = connection.run(
+        'INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+        record.scope,
+        record.key,
+        record.requestHash,
+        record.sandboxId,
+        record.response,
+        record.createdAtMs,
+      );
+      return inserted === 1;
+    },
+    async setIdempotencyResponse(scope, key, response) {
+      connection.run(
+        'UPDATE idempotency SET response = ? WHERE scope = ? AND key = ? AND response IS NULL',
+        response,
+        scope,
+        key,
+      );
+    },
+    async deleteIdempotencyBefore(atMs) {
+      return connection.run('DELETE FROM idempotency WHERE created_at_ms < ?', atMs);
+    },
+    async putToken(token) {
+      connection.run(
+        `INSERT INTO token VALUES (?, ?, ?, ?, ?, ?, ?)
+           ON CONFLICT (id) DO UPDATE SET revoked_at_ms = excluded.revoked_at_ms`,
+        token.id,
+        token.hash,
+        token.name,
+        token.project,
+        JSON.stringify(token.scopes),
+        token.createdAtMs,
+        token.revokedAtMs,
+      );
+    },
+    async putStray(stray) {
+      connection.run(
+        'INSERT INTO stray VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+        stray.extensionId,
+        stray.name,
+        stray.firstSeenAtMs,
+      );
+    },
+    async deleteStray(extensionId, name) {
+      connection.run('DELETE FROM stray WHERE extension_id = ? AND name = ?', extensionId, name);
+    },
+    async putSetting(key, value) {
+      connection.run(
+        'INSERT INTO setting VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+        key,
+        value,
+      );
+    },
+  };
+}

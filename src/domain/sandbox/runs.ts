@@ -1,0 +1,54 @@
+/**
+ * The step lists. A run is one of these lists, stored when it begins, and a cursor; create, destroy and the
+ * rest differ only in their steps. The crash test reads its points from here.
+ */
+export const RUN_STEPS = {
+  create: ['measure_host', 'provision', 'prove_ready', 'introspect', 'become_ready'],
+  destroy: ['request_destroy', 'prove_absent', 'record_destroyed'],
+  recreate: [
+    'request_destroy',
+    'prove_absent',
+    'next_incarnation',
+    'measure_host',
+    'provision',
+    'prove_ready',
+    'introspect',
+    'become_ready',
+  ],
+  failover: [
+    'request_destroy',
+    'prove_absent',
+    'next_candidate',
+    'provision',
+    'prove_ready',
+    'introspect',
+    'become_ready',
+  ],
+  cleanup: ['request_destroy', 'prove_absent', 'record_cleaned_up'],
+  extend: ['extend_own_deadline', 'record_deadline'],
+} as const satisfies Record<string, readonly string[]>;
+
+export type RunKind = keyof typeof RUN_STEPS;
+export type StepName = (typeof RUN_STEPS)[RunKind][number];
+
+const TELEMETRY_STEPS: readonly StepName[] = ['measure_host', 'introspect'];
+
+/** The steps of a run, without those that only telemetry needs where none is wanted. */
+export function stepsOf(kind: RunKind, wantsTelemetry: boolean): readonly StepName[] {
+  const steps: readonly StepName[] = RUN_STEPS[kind];
+  return wantsTelemetry ? steps : steps.filter((step) => !TELEMETRY_STEPS.includes(step));
+}
+
+/** Runs that take something away are tried until they are proven; the others give up at their deadline. */
+export function mustFinish(kind: RunKind): boolean {
+  return kind === 'destroy' || kind === 'cleanup';
+}
+
+export const CRASH_MOMENTS = ['before', 'effect', 'recorded'] as const;
+
+/** Every place at which the crash test ends the process, `run.step.moment`. */
+export function crashPoints(kind: RunKind, wantsTelemetry: boolean): readonly string[] {
+  return stepsOf(kind, wantsTelemetry).flatMap((step) =>
+    CRASH_MOMENTS.map((moment) => `${kind}.${step}.${moment}`),
+  );
+}

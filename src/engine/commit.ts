@@ -1,0 +1,102 @@
+import { SandboxerError } from '../domain/errors.ts';
+import type { SandboxRecord, StoreTransaction } from '../ports/store.ts';
+import type { EngineContext } from './context.ts';
+import { applyChange, type Change, holdsSlot } from './record.ts';
+
+function notFound(id: string): SandboxerError {
+  return new SandboxerError('not_found', `There is no sandbox ${id}.`, {
+    nextStep: 'List yours with: sandboxer list',
+  });
+}
+
+async function moveSlot(
+  engine: EngineContext,
+  transaction: StoreTransaction,
+  before: SandboxRecord | null,
+  after: SandboxRecord,
+): Promise<void> {
+  const held = before !== null && holdsSlot(before) ? before.extensionId : null;
+  const needed = holdsSlot(after) ? after.extensionId : null;
+  if (held === needed) return;
+  if (held !== null) await transaction.releaseSlot(held);
+  if (needed !== null && !(await transaction.takeSlot(needed, engine.settings.slotsPerExtension))) {
+    throw new SandboxerError(
+      'quota_exceeded',
+      `All ${engine.settings.slotsPerExtension} slots of ${needed} are taken.`,
+      { nextStep: 'Destroy a sandbox, or raise SANDBOXER_SLOTS.' },
+    );
+  }
+}
+
+/** Writes a new record with its first events. Resolves once durable. */
+export async function commitNew(
+  engine: EngineContext,
+  draft: SandboxRecord,
+  change: Change,
+  alongside: (transaction: StoreTransaction) => Promise<boolean> = async () => true,
+): Promise<SandboxRecord | null> {
+  const nowMs = engine.clock.nowMs();
+  const { record, events } = applyChange(draft, change, nowMs);
+  const written = await engine.store.transaction(async (transaction) => {
+    if (!(await alongside(transaction))) return false;
+    await moveSlot(engine, transaction, null, record);
+    await transaction.insertSandbox(record);
+    await transaction.appendEvents(record, nowMs, events);
+    return true;
+  });
+  if (!written) return null;
+  publish(engine, null, record, nowMs, events);
+  return record;
+}
+
+/**
+ * Changes a record in one durable transaction. `decide` sees the current record and answers the change, or null
+ * for none; what it throws rejects. Resolves with the record as it then is.
+ */
+export async function commitChange(
+  engine: EngineContext,
+  id: string,
+  decide: (current: SandboxRecord) => Change | null,
+  alongside: (transaction: StoreTransaction) => Promise<boolean> = async () => true,
+): Promise<SandboxRecord> {
+  const outcome = await engine.store.transaction(async (transaction) => {
+    const current = await transaction.getSandbox(id);
+    if (current === null) throw notFound(id);
+    if (!(await alongside(transaction))) return { before: current, record: current, events: [], nowMs: 0 };
+    const change = decide(current);
+    if (change === null) return { before: current, record: current, events: [], nowMs: 0 };
+    const nowMs = engine.clock.nowMs();
+    const { record, events } = applyChange(current, change, nowMs);
+    await moveSlot(engine, transaction, current, record);
+    if (!(await transaction.updateSandbox(record))) {
+      throw new SandboxerError('state_conflict', `The sandbox ${id} was changed by another process.`);
+    }
+    await transaction.appendEvents(record, nowMs, events);
+    return { before: current, record: { ...record, version: record.version + 1 }, events, nowMs };
+  });
+  if (outcome.record !== outcome.before) {
+    publish(engine, outcome.before, outcome.record, outcome.nowMs, outcome.events);
+  }
+  return outcome.record;
+}
+
+function publish(
+  engine: EngineContext,
+  before: SandboxRecord | null,
+  record: SandboxRecord,
+  atMs: number,
+  events: Parameters<StoreTransaction['appendEvents']>[2],
+): void {
+  const first = record.eventSequence - events.length + 1;
+  engine.bus.committed({
+    before,
+    record,
+    events: events.map((event, index) => ({ ...event, sequence: first + index, atMs })),
+  });
+}
+
+export async function requireSandbox(engine: EngineContext, id: string): Promise<SandboxRecord> {
+  const record = await engine.store.getSandbox(id);
+  if (record === null) throw notFound(id);
+  return record;
+}

@@ -1,0 +1,50 @@
+import { type ExpiryCause, expiryCause } from '../domain/deadline/deadline.ts';
+import type { SandboxRecord } from '../ports/store.ts';
+import { beginExpiry } from './begin.ts';
+import { commitChange } from './commit.ts';
+import type { EngineContext } from './context.ts';
+import { observe } from './observe.ts';
+import { referenceOf } from './step.ts';
+
+/** What the backend says about activity, folded into the record's view. */
+async function currentActivity(engine: EngineContext, record: SandboxRecord) {
+  const extension = await engine.extensions.load(record.extensionId);
+  const seen = await observe(engine, extension, referenceOf(record), new AbortController().signal);
+  if (seen.kind !== 'present' || seen.activity === null) return null;
+  const { commandsRunning, idleMs } = seen.activity;
+  return { commandsRunning, lastActivityAtMs: engine.clock.nowMs() - (commandsRunning > 0 ? 0 : idleMs) };
+}
+
+/** Why the record is over now, or null. Asks the backend only where idleness is what would end it. */
+export async function whyOver(
+  engine: EngineContext,
+  record: SandboxRecord,
+): Promise<{ readonly cause: ExpiryCause | null; readonly lastActivityAtMs: number | null }> {
+  const nowMs = engine.clock.nowMs();
+  const cause = expiryCause({ ...record, commandsRunning: 0 }, nowMs);
+  if (cause !== 'idle') return { cause, lastActivityAtMs: record.lastActivityAtMs };
+  const activity = await currentActivity(engine, record);
+  if (activity === null) return { cause, lastActivityAtMs: record.lastActivityAtMs };
+  const lastActivityAtMs = Math.max(activity.lastActivityAtMs, record.lastActivityAtMs ?? 0);
+  const facts = { ...record, lastActivityAtMs, commandsRunning: activity.commandsRunning };
+  return { cause: expiryCause(facts, engine.clock.nowMs()), lastActivityAtMs };
+}
+
+/**
+ * Ends a record whose time has come: state `expired`, and its destroy run, in one commit. Answers the record with
+ * the run to start, or null where it may live on (an idle one that was used, or was ended by somebody else).
+ */
+export async function expireIfOver(
+  engine: EngineContext,
+  record: SandboxRecord,
+): Promise<SandboxRecord | null> {
+  const { cause, lastActivityAtMs } = await whyOver(engine, record);
+  let expired = false;
+  const after = await commitChange(engine, record.id, (current) => {
+    if (current.run !== null || current.version !== record.version) return null;
+    if (cause === null) return { patch: { lastActivityAtMs } };
+    expired = true;
+    return beginExpiry(engine, cause);
+  });
+  return expired ? after : null;
+}

@@ -1,0 +1,219 @@
+import { asSandboxerError, SandboxerError } from '../domain/errors.ts';
+import { LIMITS } from '../domain/limits.ts';
+import { isUsable } from '../domain/sandbox/lifecycle.ts';
+import type { StepName } from '../domain/sandbox/runs.ts';
+import type { RunRecord, SandboxRecord } from '../ports/store.ts';
+import { beginFailover, beginFailure } from './begin.ts';
+import { commitChange, requireSandbox } from './commit.ts';
+import type { EngineContext } from './context.ts';
+import { Gate } from './gate.ts';
+import { judge } from './react.ts';
+import type { Change } from './record.ts';
+import type { StepTable } from './step.ts';
+
+interface Active {
+  runId: string;
+  readonly controller: AbortController;
+  readonly done: Promise<void>;
+  failure: SandboxerError | null;
+}
+
+/** The run this code was driving is no longer the record's run: somebody asked for something else. */
+class Superseded extends Error {}
+
+/** Provisional steps learn what the next commit must write. */
+function carriedFields(record: SandboxRecord): Change['patch'] & object {
+  const { handle, reachability, observed, telemetry, hostBefore } = record;
+  return { handle, reachability, observed, telemetry, hostBefore };
+}
+
+function isSettled(record: SandboxRecord): boolean {
+  return record.run === null || record.attention !== null;
+}
+
+/**
+ * Drives runs: the steps a record carries, one after the other, each performed, then recorded. At most one run
+ * of a sandbox is driven at a time; a newer one waits until the older has let go. Where a process ends in the
+ * middle, the next one calls `start` with the same record and the step is performed again.
+ */
+export class Runner {
+  readonly #engine: EngineContext;
+  readonly #steps: StepTable;
+  readonly #active = new Map<string, Active>();
+  readonly #gate = new Gate(LIMITS.runsInFlightMax);
+  #stopping = false;
+
+  constructor(engine: EngineContext, steps: StepTable) {
+    this.#engine = engine;
+    this.#steps = steps;
+  }
+
+  /** Begins or continues the record's run. Safe to repeat. */
+  start(record: SandboxRecord): void {
+    const runId = record.run?.id;
+    const previous = this.#active.get(record.id);
+    if (runId === undefined || this.#stopping || previous?.runId === runId) return;
+    previous?.controller.abort(new Superseded());
+    const controller = new AbortController();
+    const active: Active = {
+      runId,
+      controller,
+      failure: null,
+      done: Promise.resolve().then(() => this.#drive(record, active, previous?.done)),
+    };
+    this.#active.set(record.id, active);
+  }
+
+  /**
+   * Waits until the sandbox has no run, or its run has raised an alarm. Rejects with what kept the run from being
+   * driven (the store, a defect), or with the signal's reason.
+   */
+  async settled(id: string, signal: AbortSignal): Promise<SandboxRecord> {
+    for (;;) {
+      const record = await requireSandbox(this.#engine, id);
+      if (isSettled(record)) return record;
+      this.start(record);
+      const active = this.#active.get(id);
+      if (active === undefined)
+        throw new SandboxerError('cancelled', 'The process is stopping; the work goes on later.');
+      await this.#changed(id, active, signal);
+      if (active.failure !== null) throw active.failure;
+    }
+  }
+
+  /** Lets go of every run at the next safe place. They go on when a process starts again. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    for (const { controller } of this.#active.values()) controller.abort(new Superseded());
+    await Promise.all(Array.from(this.#active.values(), ({ done }) => done));
+  }
+
+  get activeCount(): number {
+    return this.#active.size;
+  }
+
+  #changed(id: string, active: Active, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const finish = (settle: () => void) => {
+        stopListening();
+        signal.removeEventListener('abort', abort);
+        settle();
+      };
+      const abort = () => finish(() => reject(signal.reason));
+      const stopListening = this.#engine.bus.onCommitted(({ record }) => {
+        if (record.id === id && isSettled(record)) finish(resolve);
+      });
+      if (signal.aborted) return abort();
+      signal.addEventListener('abort', abort, { once: true });
+      active.done.then(() => finish(resolve));
+    });
+  }
+
+  async #drive(record: SandboxRecord, active: Active, previous: Promise<void> | undefined): Promise<void> {
+    const release = await this.#gate.enter(previous);
+    try {
+      await this.#follow(record, active);
+    } catch (error) {
+      if (error instanceof Superseded || active.controller.signal.aborted) return;
+      active.failure = asSandboxerError(error);
+      this.#engine.log.error('a run stopped; the reconciler takes it up again', {
+        sandbox_id: record.id,
+        code: active.failure.code,
+        cause: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      });
+    } finally {
+      release();
+      if (this.#active.get(record.id) === active) this.#active.delete(record.id);
+    }
+  }
+
+  /** Performs step after step, through the runs that follow from a failure, until none is left. */
+  async #follow(first: SandboxRecord, active: Active): Promise<void> {
+    const { signal } = active.controller;
+    for (let record = first; record.run !== null; ) {
+      signal.throwIfAborted();
+      const { run } = record;
+      active.runId = run.id;
+      try {
+        record = await this.#perform(record, run, signal);
+      } catch (error) {
+        const ours = error instanceof SandboxerError && error.kind.fault === 'sandboxer';
+        if (error instanceof Superseded || ours || signal.aborted) throw error;
+        record = await this.#afterError(record, run, error, signal);
+      }
+    }
+  }
+
+  async #perform(record: SandboxRecord, run: RunRecord, signal: AbortSignal): Promise<SandboxRecord> {
+    const engine = this.#engine;
+    const name = run.steps[run.cursor] as StepName;
+    const step = this.#steps[name];
+    engine.bus.progress({ sandboxId: record.id, step: step.label, attempt: run.attempt + 1 });
+    engine.crashPoints.reached(`${run.kind}.${name}.before`);
+    const extension = await engine.extensions.load(record.extensionId);
+    const { change, provisional } = await step.perform({ engine, extension, record, run, signal });
+    engine.crashPoints.reached(`${run.kind}.${name}.effect`);
+    const cursor = run.cursor + 1;
+    const nextRun = cursor === run.steps.length ? null : { ...run, cursor, attempt: 0, lastError: null };
+    const after = provisional
+      ? { ...record, ...change.patch, run: nextRun }
+      : await this.#commit(record.id, run.id, () => ({
+          ...change,
+          patch: { ...carriedFields(record), ...change.patch, run: nextRun },
+        }));
+    engine.crashPoints.reached(`${run.kind}.${name}.recorded`);
+    return after;
+  }
+
+  async #afterError(
+    record: SandboxRecord,
+    run: RunRecord,
+    error: unknown,
+    signal: AbortSignal,
+  ): Promise<SandboxRecord> {
+    const verdict = judge(this.#engine, record, run, error);
+    if (verdict.kind === 'give_up') return this.#giveUp(record, run, verdict.error, verdict.mayMoveOn);
+    const attempted = { ...run, attempt: run.attempt + 1, lastError: verdict.why };
+    const after: SandboxRecord =
+      verdict.alarm && record.attention === null
+        ? await this.#raiseAlarm(record, attempted, verdict.why)
+        : { ...record, run: attempted };
+    await this.#engine.clock.sleep(verdict.afterMs, signal);
+    return after;
+  }
+
+  async #raiseAlarm(record: SandboxRecord, run: RunRecord, why: string): Promise<SandboxRecord> {
+    this.#engine.log.error('needs attention', { sandbox_id: record.id, why });
+    return this.#commit(record.id, run.id, () => ({
+      events: [{ type: 'attention', detail: { why } }],
+      patch: {
+        attention: `${record.extensionId} could not be brought to remove it, and is asked again: ${why}`,
+        run,
+      },
+    }));
+  }
+
+  async #giveUp(
+    record: SandboxRecord,
+    run: RunRecord,
+    error: SandboxerError,
+    mayMoveOn: boolean,
+  ): Promise<SandboxRecord> {
+    const { order } = record.route;
+    const next = order[order.indexOf(record.extensionId) + 1];
+    return this.#commit(record.id, run.id, (current) => {
+      const { code, message } = error;
+      if (isUsable(current.state))
+        return { patch: { run: null, lastRunFailure: { runId: run.id, code, message } } };
+      if (mayMoveOn && next !== undefined) return beginFailover(this.#engine, record, next, message);
+      return beginFailure(this.#engine, { code, message });
+    });
+  }
+
+  #commit(id: string, runId: string, decide: (current: SandboxRecord) => Change): Promise<SandboxRecord> {
+    return commitChange(this.#engine, id, (current) => {
+      if (current.run?.id !== runId) throw new Superseded();
+      return decide(current);
+    });
+  }
+}

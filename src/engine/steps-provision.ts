@@ -1,0 +1,146 @@
+import { initialDeadline } from '../domain/deadline/deadline.ts';
+import { LIMITS } from '../domain/limits.ts';
+import { timeoutSignal } from '../ports/clock.ts';
+import { ExtensionError, type Handle, type Observation } from '../ports/extension.ts';
+import { observe } from './observe.ts';
+import { referenceOf, type Step, type StepInput } from './step.ts';
+import { collectTelemetry, measureHost } from './telemetry.ts';
+
+const POLL_FIRST_MS = 2;
+const POLL_MAX_MS = 1_000;
+
+/** Our deadline plus the margin: what the backend's own switch is set to, milliseconds from now. */
+function ownDeadlineMs(input: StepInput): number {
+  return input.record.ttlMs + input.engine.settings.ownDeadlineMarginMs;
+}
+
+async function ask(input: StepInput): Promise<Handle> {
+  const { engine, extension, record } = input;
+  const { name, epoch } = referenceOf(record);
+  const timeout = timeoutSignal(engine.clock, LIMITS.provisionTimeoutMs, input.signal);
+  try {
+    return await extension.provision({
+      name,
+      epoch,
+      spec: record.spec,
+      tags: {
+        'sandboxer-id': record.id,
+        'sandboxer-epoch': String(epoch),
+        'sandboxer-project': record.consumer.project,
+      },
+      ownDeadlineMs: ownDeadlineMs(input),
+      ownDeadlineCapMs: record.ttlMaxMs + LIMITS.provisionTimeoutMs + engine.settings.ownDeadlineMarginMs,
+      signal: timeout.signal,
+    });
+  } finally {
+    timeout.done();
+  }
+}
+
+/** A lost answer is a question: is the thing of our name there? Only a proof of absence lets us ask again. */
+async function resolveAmbiguity(input: StepInput, error: ExtensionError): Promise<Handle> {
+  const seen = await observe(input.engine, input.extension, referenceOf(input.record), input.signal);
+  if (seen.kind === 'present' && seen.state !== 'dead') return seen.handle;
+  if (seen.kind === 'absent' && error.kind === 'ambiguous') {
+    throw new ExtensionError('transient', `${error.message} It was then proven absent.`, { cause: error });
+  }
+  if (seen.kind === 'unknown') {
+    throw new ExtensionError(
+      'transient',
+      `${error.message} Asked again, the backend did not say: ${seen.cause}.`,
+    );
+  }
+  throw new ExtensionError('capacity', error.message, { cause: error });
+}
+
+export const provision: Step = {
+  label: 'asking the backend',
+  async perform(input) {
+    let handle: Handle;
+    try {
+      handle = await ask(input);
+    } catch (error) {
+      const unclear = error instanceof ExtensionError && ['ambiguous', 'conflict'].includes(error.kind);
+      if (!unclear) throw error;
+      handle = await resolveAmbiguity(input, error as ExtensionError);
+    }
+    return { change: { patch: { handle } }, provisional: true };
+  },
+};
+
+function endedEarly(seen: Observation): ExtensionError | null {
+  if (seen.kind === 'absent') {
+    return new ExtensionError('capacity', `The backend accepted it and does not have it: ${seen.proof}.`);
+  }
+  if (seen.kind === 'present' && (seen.state === 'dead' || seen.state === 'stopping')) {
+    return new ExtensionError(
+      'capacity',
+      `It ended while starting${seen.detail === null ? '' : `: ${seen.detail}`}.`,
+    );
+  }
+  return null;
+}
+
+export const proveReady: Step = {
+  label: 'waiting until it answers',
+  async perform(input) {
+    const { engine, extension, record } = input;
+    for (let pollMs = POLL_FIRST_MS; ; pollMs = Math.min(pollMs * 2, POLL_MAX_MS)) {
+      const seen = await observe(engine, extension, referenceOf(record), input.signal);
+      const ended = endedEarly(seen);
+      if (ended !== null) throw ended;
+      if (seen.kind === 'present' && seen.state === 'running') {
+        const reachability = await extension.reachability({ ...referenceOf(record), handle: seen.handle });
+        const observed = { state: seen.state, atMs: engine.clock.nowMs(), detail: seen.detail };
+        return { change: { patch: { handle: seen.handle, reachability, observed } }, provisional: true };
+      }
+      await engine.clock.sleep(pollMs, input.signal);
+    }
+  },
+};
+
+export const measureHostBefore: Step = {
+  label: 'measuring the host',
+  async perform(input) {
+    const before = await measureHost(input);
+    return { change: { patch: { hostBefore: before } }, provisional: true };
+  },
+};
+
+export const introspect: Step = {
+  label: 'proving it from inside',
+  async perform(input) {
+    return { change: { patch: { telemetry: await collectTelemetry(input) } }, provisional: true };
+  },
+};
+
+/** The backend's switch was set at the request; where getting ready took long it is moved to fit `expiresAtMs`. */
+async function alignOwnDeadline(input: StepInput, tookMs: number): Promise<void> {
+  const { engine, extension, record } = input;
+  if (extension.setOwnDeadline === undefined || tookMs < engine.settings.ownDeadlineMarginMs / 4) return;
+  await extension.setOwnDeadline(referenceOf(record), ownDeadlineMs(input), input.signal);
+}
+
+export const becomeReady: Step = {
+  label: 'recording',
+  async perform(input) {
+    const { engine, record, run } = input;
+    const readyAtMs = engine.clock.nowMs();
+    const tookMs = readyAtMs - run.startedAtMs;
+    await alignOwnDeadline(input, tookMs);
+    engine.routing.succeeded(record.extensionId, tookMs);
+    return {
+      provisional: false,
+      change: {
+        lifecycle: ['ready_proven'],
+        detail: { extension_id: record.extensionId, took_ms: tookMs },
+        patch: {
+          readyAtMs,
+          expiresAtMs: initialDeadline(readyAtMs, record.ttlMs, record.ttlMaxMs),
+          lastActivityAtMs: readyAtMs,
+          attention: null,
+        },
+      },
+    };
+  },
+};

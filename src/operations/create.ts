@@ -1,0 +1,227 @@
+import { isAbsolute, resolve } from 'node:path';
+import { z } from 'zod';
+import { SandboxerError } from '../domain/errors.ts';
+import { SANDBOX_ID_BYTES, sandboxId } from '../domain/ids.ts';
+import { LIMITS } from '../domain/limits.ts';
+import { type Profile, profileTimes } from '../domain/profile/profile.ts';
+import { INITIAL_STATE } from '../domain/sandbox/lifecycle.ts';
+import { newRun } from '../engine/begin.ts';
+import { commitNew } from '../engine/commit.ts';
+import type { SandboxRecord } from '../ports/store.ts';
+import { projectOf } from './access.ts';
+import { IdempotentRequest } from './idempotency.ts';
+import { call, type OperationContext } from './operation.ts';
+import { type Plan, plan } from './planning.ts';
+import { type SandboxView, sandboxSchema, sandboxView } from './view.ts';
+
+const name = z.string().min(1).max(120);
+
+export const createInput = z.strictObject({
+  profile: z.string().max(120).default('profile.sandbox-canary').describe('The recipe, e.g. profile.local'),
+  inputs: z
+    .record(z.string().max(120), z.string().max(LIMITS.inputValueBytes))
+    .refine((inputs) => Object.keys(inputs).length <= LIMITS.inputCount, 'too many inputs')
+    .default({})
+    .describe('Inputs of the profile, e.g. repo=./my-project or env.NAME=value'),
+  actor: z
+    .enum(['adm', 'agt', 'atm'])
+    .default('adm')
+    .describe('Who asks: administrator, agent or automation'),
+  project: name.optional().describe('The project it counts for'),
+  run_id: name.optional().describe('Your own name for the run it belongs to'),
+  host: name.optional().describe('A registered host, where the backend has hosts'),
+  ttl: z.string().max(20).optional().describe('How long it lives from ready on, e.g. 30m'),
+  labels: z
+    .record(z.string().max(63), z.string().max(256))
+    .refine((labels) => Object.keys(labels).length <= LIMITS.labelCount, 'too many labels')
+    .default({})
+    .describe('Labels to find it by, e.g. team=red'),
+  wait: z.boolean().default(true).describe('Answer once it is ready (the default), or at once'),
+});
+
+type CreateInput = z.output<typeof createInput>;
+
+const PATH_INPUTS = ['repo', 'image'];
+
+/** Only the owner of the home may name any path of this machine; others stay below the configured roots. */
+function guardPaths(context: OperationContext, inputs: CreateInput['inputs']): void {
+  if (context.principal.operator) return;
+  for (const input of PATH_INPUTS) {
+    const path = inputs[input];
+    if (path === undefined) continue;
+    const allowed = context.installation.inputRoots.some(
+      (root) => isAbsolute(path) && `${resolve(path)}/`.startsWith(`${resolve(root)}/`),
+    );
+    if (!allowed) {
+      throw new SandboxerError('forbidden', `This token may not name the path given as ${input}.`, {
+        nextStep: 'Ask the operator to add its directory to SANDBOXER_INPUT_ROOTS.',
+      });
+    }
+  }
+}
+
+function draft(
+  context: OperationContext,
+  input: CreateInput,
+  profile: Profile,
+  planned: Plan,
+): SandboxRecord {
+  const { context: engine } = context.engine;
+  const times = profileTimes(profile);
+  const nowMs = engine.clock.nowMs();
+  return {
+    id: sandboxId(engine.entropy.bytes(SANDBOX_ID_BYTES)),
+    version: 1,
+    epoch: 1,
+    consumer: {
+      actor: input.actor,
+      project: projectOf(context.principal, input.project),
+      run_id: input.run_id ?? null,
+    },
+    labels: input.labels,
+    profileId: profile.id,
+    profileVersion: profile.version,
+    extensionId: planned.extension.id,
+    state: INITIAL_STATE,
+    desired: 'present',
+    observed: null,
+    run: null,
+    spec: planned.spec,
+    handle: null,
+    route: planned.route,
+    degradations: planned.degradations,
+    reachability: null,
+    telemetry: null,
+    wantsTelemetry: profile.telemetry,
+    hostBefore: null,
+    failure: null,
+    lastRunFailure: null,
+    attention: null,
+    estimateMicroUsd: planned.estimateMicroUsd,
+    actualMicroUsd: 0,
+    ttlMs: planned.ttlMs,
+    ttlMaxMs: times.ttlMaxMs,
+    idleReapMs: times.idleReapMs,
+    createdAtMs: nowMs,
+    updatedAtMs: nowMs,
+    readyAtMs: null,
+    expiresAtMs: null,
+    hardCapAtMs: nowMs + times.hardCapMs,
+    lastGrant: null,
+    lastActivityAtMs: null,
+    dueAtMs: null,
+    eventSequence: 0,
+  };
+}
+
+/** The failure of a create as the error its caller sees: the cause, and what was cleaned up. */
+function failureOf(record: SandboxRecord): SandboxerError | null {
+  if (record.failure === null) return null;
+  const { code, message, cleanedUp } = record.failure;
+  return new SandboxerError(code as SandboxerError['code'], message, {
+    sandboxId: record.id,
+    cleanedUp: cleanedUp ?? 'Not all of it could be removed yet; that is tried again by itself.',
+    nextStep: `See what happened with: sandboxer events ${record.id}`,
+  });
+}
+
+async function answer(context: OperationContext, id: string, wait: boolean): Promise<SandboxView> {
+  const { engine, signal } = context;
+  const record = wait ? await engine.runner.settled(id, signal) : await engine.context.store.getSandbox(id);
+  const failure = failureOf(record!);
+  if (failure !== null && wait) throw failure;
+  return sandboxView(record!);
+}
+
+async function record(
+  context: OperationContext,
+  input: CreateInput,
+  request: IdempotentRequest,
+): Promise<string> {
+  const { engine, signal } = context;
+  const { profile } = await engine.context.profiles.get(input.profile);
+  guardPaths(context, input.inputs);
+  const planned = await plan(
+    engine.context,
+    profile,
+    { inputs: input.inputs, host: input.host ?? null, ttl: input.ttl },
+    signal,
+  );
+  const sandbox = draft(context, input, profile, planned);
+  const run = newRun(engine.context, 'create', sandbox.wantsTelemetry);
+  engine.context.crashPoints.reached('create.begin.before');
+  const written = await commitNew(
+    engine.context,
+    sandbox,
+    {
+      events: [{ type: 'requested', detail: { profile_id: profile.id, route: planned.route.order } }],
+      lifecycle: ['provision_started'],
+      patch: { run },
+    },
+    (transaction) => request.claim(transaction, sandbox.id),
+  );
+  if (written === null) return (await request.earlier())!.sandboxId;
+  engine.context.crashPoints.reached('create.begin.recorded');
+  engine.runner.start(written);
+  return written.id;
+}
+
+export const create = call({
+  name: 'create',
+  summary: 'Establish a sandbox; without a profile, the canary self-deploy',
+  input: createInput,
+  output: sandboxSchema,
+  scope: 'write',
+  effect: 'write',
+  keyed: true,
+  errors: [
+    'invalid_request',
+    'invalid_duration',
+    'invalid_profile',
+    'unknown_profile',
+    'unknown_extension',
+    'missing_input',
+    'invalid_input',
+    'ttl_over_maximum',
+    'idempotency_conflict',
+    'quota_exceeded',
+    'unsupported',
+    'no_candidate',
+    'backend_unavailable',
+    'backend_refused',
+    'backend_failed',
+    'provision_timeout',
+    'store_full',
+  ],
+  examples: [
+    'sandboxer create',
+    'sandboxer create --profile profile.local --ttl 30m',
+    'sandboxer create --profile profile.local --input repo=. --input env.GREETING=hello',
+    'sandboxer create --profile profile.local --label team=red --no-wait',
+  ],
+  http: { method: 'POST', path: '/v1/sandboxes', status: 201 },
+  cli: {
+    command: ['create'],
+    positional: [],
+    flags: {
+      profile: '--profile <id>',
+      inputs: '--input <name=value...>',
+      actor: '--actor <adm|agt|atm>',
+      project: '--project <name>',
+      run_id: '--run-id <name>',
+      host: '--host <name>',
+      ttl: '--ttl <duration>',
+      labels: '--label <name=value...>',
+      wait: '--no-wait',
+    },
+  },
+  async run(context, input) {
+    const request = new IdempotentRequest(context, 'create', input);
+    const earlier = await request.earlier();
+    if (earlier !== null && earlier.response !== null) return JSON.parse(earlier.response) as SandboxView;
+    const id = earlier?.sandboxId ?? (await record(context, input, request));
+    const view = await answer(context, id, input.wait);
+    context.engine.context.crashPoints.reached('create.answer.before');
+    return request.answer(view);
+  },
+});

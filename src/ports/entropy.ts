@@ -1,0 +1,3 @@
+export interface Entropy {
+  bytes(count: number): Uint8Array;
+}

@@ -1,0 +1,18 @@
+import type { Extension } from './extension.ts';
+
+export interface ExtensionSummary {
+  readonly id: string;
+  readonly title: string;
+  readonly description: string;
+}
+
+/** The installed extensions. Loading one runs its code for the first time, so it is done only when used. */
+export interface ExtensionRegistry {
+  summaries(): readonly ExtensionSummary[];
+  has(id: string): boolean;
+  /** Rejects with `unknown_extension`. */
+  load(id: string): Promise<Extension>;
+  /** Those loaded so far. */
+  loaded(): readonly Extension[];
+  close(): Promise<void>;
+}
