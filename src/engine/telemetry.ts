@@ -24,7 +24,7 @@ export async function measureHost(input: StepInput): Promise<HostTelemetry | nul
 export async function collectOutput(
   session: ExecSession,
   limitBytes: number,
-): Promise<{ stdout: string; stderr: string }> {
+): Promise<{ readonly stdout: string; readonly stderr: string; readonly truncated: boolean }> {
   const chunks: Record<'stdout' | 'stderr', Uint8Array[]> = { stdout: [], stderr: [] };
   let bytes = 0;
   for await (const { stream, data } of session.output) {
@@ -32,7 +32,7 @@ export async function collectOutput(
     bytes += data.length;
   }
   const text = (stream: 'stdout' | 'stderr') => Buffer.concat(chunks[stream]).toString('utf8');
-  return { stdout: text('stdout'), stderr: text('stderr') };
+  return { stdout: text('stdout'), stderr: text('stderr'), truncated: bytes > limitBytes };
 }
 
 async function runInside(input: StepInput, command: readonly string[]) {

@@ -4,6 +4,9 @@ import { isUsable } from '../domain/sandbox/lifecycle.ts';
 import type { SandboxRecord } from '../ports/store.ts';
 import type { OperationContext, Principal, Scope } from './operation.ts';
 
+/** The owner of the home: whoever may open its socket or run in its process. */
+export const OPERATOR: Principal = { id: 'operator', project: null, scopes: ['admin'], operator: true };
+
 /** Default deny: throws `forbidden` unless the scope was granted. `admin` grants every scope. */
 export function requireScope(principal: Principal, scope: Scope): void {
   if (principal.scopes.includes(scope) || principal.scopes.includes('admin')) return;

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { z } from 'zod';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Engine } from '../engine/engine.ts';
-import type { ExecSession } from '../ports/extension.ts';
+import type { ExecSession, Finding } from '../ports/extension.ts';
 
 export const SCOPES = ['read', 'write', 'exec', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
@@ -22,14 +22,6 @@ export interface OperationContext {
   readonly idempotencyKey: string | null;
   /** Facts about this installation, for doctor and version. */
   readonly installation: Installation;
-}
-
-export interface Finding {
-  readonly check: string;
-  readonly status: 'ok' | 'warning' | 'failed';
-  readonly detail: string;
-  /** The command that puts it right, or null. */
-  readonly remedy: string | null;
 }
 
 export interface Installation {

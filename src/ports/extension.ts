@@ -211,6 +211,14 @@ export interface Usage {
   readonly costMicroUsd: number;
 }
 
+/** One thing a person may have to put right; `remedy` is the command that does it. */
+export interface Finding {
+  readonly check: string;
+  readonly status: 'ok' | 'warning' | 'failed';
+  readonly detail: string;
+  readonly remedy: string | null;
+}
+
 export interface Extension {
   readonly id: string;
   readonly title: string;
@@ -239,6 +247,8 @@ export interface Extension {
   /** Moves the backend's own deadline; answers what was granted, milliseconds from now. */
   setOwnDeadline?(reference: Reference, remainingMs: number, signal: AbortSignal): Promise<number>;
   hostTelemetry?(signal: AbortSignal): Promise<HostTelemetry>;
+  /** What is missing for this backend, in more detail than `health`. */
+  diagnose?(signal: AbortSignal): Promise<readonly Finding[]>;
   meter?(reference: Reference, signal: AbortSignal): Promise<Usage>;
 }
 

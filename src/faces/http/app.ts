@@ -1,0 +1,159 @@
+import type { IncomingMessage } from 'node:http';
+import { Hono } from 'hono';
+import { SandboxerError } from '../../domain/errors.ts';
+import { LIMITS } from '../../domain/limits.ts';
+import type { Engine } from '../../engine/engine.ts';
+import { requireScope } from '../../operations/access.ts';
+import { admit } from '../../operations/dispatch.ts';
+import type { Installation, Operation, OperationContext } from '../../operations/operation.ts';
+import { OPERATION_LIST } from '../../operations/table.ts';
+import type { Gatekeeper, RequestOrigin } from './access.ts';
+import { json, problem, serverSentEvents, streamed } from './answers.ts';
+import { collectExec } from './exec-answer.ts';
+import { gatherInput } from './input.ts';
+import type { Metrics } from './metrics.ts';
+import { openApiDocument } from './openapi.ts';
+
+export interface AppParts {
+  readonly engine: Engine;
+  readonly installation: Installation;
+  readonly gatekeeper: Gatekeeper;
+  readonly metrics: Metrics;
+}
+
+/** What the listener tells about a connection; absent where a test calls the app in process. */
+export interface ConnectionFacts {
+  readonly trusted?: boolean;
+  readonly incoming?: IncomingMessage;
+}
+
+type Bindings = { Bindings: ConnectionFacts };
+
+export function originOf(facts: ConnectionFacts, headers: Headers): RequestOrigin {
+  return {
+    trusted: facts.trusted ?? false,
+    remoteAddress: facts.incoming?.socket.remoteAddress ?? 'in-process',
+    host: headers.get('host') ?? undefined,
+    origin: headers.get('origin') ?? undefined,
+    authorization: headers.get('authorization') ?? undefined,
+  };
+}
+
+/** `stdin` of a plain POST is text in the body; a session that keeps it open is a WebSocket. */
+function takeStdin(raw: Record<string, unknown>): Uint8Array | null {
+  const { stdin } = raw;
+  if (typeof stdin !== 'string') return null;
+  if (Buffer.byteLength(stdin) > LIMITS.execStdinBytes) {
+    throw new SandboxerError('body_too_large', `stdin is larger than ${LIMITS.execStdinBytes} bytes.`);
+  }
+  raw.stdin = true;
+  return Buffer.from(stdin);
+}
+
+async function respond(
+  operation: Operation,
+  context: OperationContext,
+  request: Request,
+  raw: Record<string, unknown>,
+): Promise<Response> {
+  const stdin = operation.shape === 'exec' ? takeStdin(raw) : null;
+  const input = admit(operation, context, raw);
+  switch (operation.shape) {
+    case 'call':
+      return json(await operation.run(context, input), operation.http.status ?? 200);
+    case 'exec': {
+      const session = await operation.run(context, input);
+      return json(await collectExec(session, stdin, (input as { detach: boolean }).detach));
+    }
+    case 'download':
+      return streamed(await operation.run(context, input), operation.mediaType);
+    case 'upload':
+      return json(await operation.run(context, input, request.body ?? emptyBody()));
+    case 'events':
+      return serverSentEvents(
+        operation.run(context, input) as AsyncIterable<{ sequence: number | null; type: string }>,
+      );
+    case 'tunnel':
+      throw new SandboxerError('invalid_request', 'This route speaks WebSocket only.', {
+        nextStep: 'Connect with a WebSocket client, or use: sandboxer port',
+      });
+  }
+}
+
+async function* emptyBody(): AsyncIterable<Uint8Array> {
+  // a PUT without a body writes an empty file
+}
+
+function withLastEventId(request: Request, raw: Record<string, unknown>): void {
+  const last = request.headers.get('last-event-id');
+  if (last !== null && /^[0-9]{1,15}$/.test(last)) raw.after ??= last;
+}
+
+function bind(app: Hono<Bindings>, operation: Operation, parts: AppParts): void {
+  const path = operation.http.path.replaceAll(/\{(\w+)\}/g, ':$1');
+  const { clock, log } = parts.engine.context;
+  app.on(operation.http.method, path, async (c) => {
+    const beganAtMs = clock.monotonicMs();
+    const request = c.req.raw;
+    let answer: Response;
+    try {
+      const origin = originOf(c.env ?? {}, request.headers);
+      parts.gatekeeper.checkSource(origin);
+      const principal = await parts.gatekeeper.principalOf(origin);
+      requireScope(principal, operation.scope);
+      const raw = await gatherInput(operation, request, c.req.param() as Record<string, string>);
+      if (operation.shape === 'events') withLastEventId(request, raw);
+      const context: OperationContext = {
+        engine: parts.engine,
+        principal,
+        signal: request.signal,
+        idempotencyKey: request.headers.get('idempotency-key'),
+        installation: parts.installation,
+      };
+      answer = await respond(operation, context, request, raw);
+    } catch (error) {
+      answer = problem(error, log);
+    }
+    const tookMs = clock.monotonicMs() - beganAtMs;
+    answer.headers.set('server-timing', `total;dur=${tookMs.toFixed(2)}`);
+    parts.metrics.observeRequest(operation.name, answer.status, tookMs);
+    return answer;
+  });
+}
+
+/** The whole HTTP API as one handler; a test calls it in process with `app.request`. */
+export function createApp(parts: AppParts): Hono<Bindings> {
+  const app = new Hono<Bindings>();
+  const { log, store } = parts.engine.context;
+  const openApi = openApiDocument(parts.installation.version);
+  app.get('/healthz', () => json({ status: 'ok' }));
+  app.get('/readyz', async () => {
+    try {
+      await store.nextDueAtMs();
+      return json({ status: 'ok' });
+    } catch (error) {
+      return problem(error, log);
+    }
+  });
+  app.get('/openapi.json', () => json(openApi));
+  app.get('/metrics', async (c) => {
+    try {
+      const origin = originOf(c.env ?? {}, c.req.raw.headers);
+      parts.gatekeeper.checkSource(origin);
+      requireScope(await parts.gatekeeper.principalOf(origin), 'read');
+      return await parts.metrics.render();
+    } catch (error) {
+      return problem(error, log);
+    }
+  });
+  for (const operation of OPERATION_LIST) bind(app, operation, parts);
+  app.notFound((c) =>
+    problem(
+      new SandboxerError('not_found', `There is no route ${c.req.method} ${c.req.path.slice(0, 200)}.`, {
+        nextStep: 'The routes are in /openapi.json.',
+      }),
+      log,
+    ),
+  );
+  return app;
+}

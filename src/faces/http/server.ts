@@ -1,0 +1,120 @@
+import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { SandboxerError } from '../../domain/errors.ts';
+import { LIMITS } from '../../domain/limits.ts';
+import type { Engine } from '../../engine/engine.ts';
+import type { Installation } from '../../operations/operation.ts';
+import { issueToken } from '../../operations/tokens.ts';
+import { Gatekeeper } from './access.ts';
+import { type AppParts, createApp } from './app.ts';
+import { Metrics } from './metrics.ts';
+import { createUpgradeHandler } from './sockets.ts';
+
+export interface ServeOptions {
+  readonly engine: Engine;
+  readonly installation: Installation;
+  readonly socketPath: string;
+  readonly tokenPath: string;
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly allowedHosts: readonly string[];
+  /** Binding to anything but loopback is refused without it: tokens would travel in the clear. */
+  readonly allowPlainHttp: boolean;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  readonly socketPath: string;
+  close(): Promise<void>;
+}
+
+const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
+
+function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const place = 'path' in where ? where.path : `${where.host}:${where.port}`;
+      const taken = error.code === 'EADDRINUSE';
+      reject(
+        new SandboxerError(
+          'invalid_request',
+          `${place} cannot be listened on${taken ? ': it is taken' : ''}.`,
+          {
+            nextStep: taken
+              ? 'Stop what uses it, or choose another with --port.'
+              : 'Choose another with --host and --port.',
+            cause: error,
+          },
+        ),
+      );
+    });
+    server.listen(where, resolve);
+  });
+}
+
+function makeServer(parts: AppParts, trusted: boolean): Server {
+  const app = createApp(parts);
+  const listener = getRequestListener((request, env) => app.fetch(request, { ...env, trusted }), {
+    overrideGlobalObjects: false,
+  });
+  const server = createServer(
+    { maxHeaderSize: LIMITS.requestHeaderBytes, requestTimeout: 0, headersTimeout: 10_000 },
+    listener,
+  );
+  server.on('upgrade', createUpgradeHandler(parts, trusted));
+  return server;
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+/** The first start leaves a token for the owner in a file only the owner can read; the store has its hash. */
+async function firstToken(engine: Engine, tokenPath: string): Promise<void> {
+  const known = await engine.context.store.listTokens();
+  if (known.length > 0 && existsSync(tokenPath)) return;
+  const { token } = await issueToken(engine.context, { name: 'operator', project: null, scopes: ['admin'] });
+  writeFileSync(tokenPath, `${token}\n`, { mode: 0o600 });
+}
+
+/** Serves the API on the home's socket (for its owner, without a token) and on TCP (with one). */
+export async function serveHttp(options: ServeOptions): Promise<RunningServer> {
+  const { engine, installation } = options;
+  if (!LOOPBACK.includes(options.host) && !options.allowPlainHttp) {
+    throw new SandboxerError(
+      'invalid_request',
+      `Serving plain HTTP on ${options.host} would send tokens in the clear.`,
+      {
+        nextStep: 'Put a TLS proxy in front and serve on 127.0.0.1, or say --allow-plain-http.',
+      },
+    );
+  }
+  await firstToken(engine, options.tokenPath);
+  const gatekeeper = new Gatekeeper(engine.context, [...options.allowedHosts, options.host]);
+  const parts: AppParts = { engine, installation, gatekeeper, metrics: new Metrics(engine) };
+  const tcp = makeServer(parts, false);
+  await listen(tcp, { host: options.host, port: options.port });
+  const unix = makeServer(parts, true);
+  rmSync(options.socketPath, { force: true });
+  const previousMask = process.umask(0o177);
+  try {
+    await listen(unix, { path: options.socketPath });
+    chmodSync(options.socketPath, 0o600);
+  } finally {
+    process.umask(previousMask);
+  }
+  const address = tcp.address();
+  const port = typeof address === 'object' && address !== null ? address.port : options.port;
+  return {
+    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
+    socketPath: options.socketPath,
+    async close() {
+      await Promise.all([closeServer(tcp), closeServer(unix)]);
+    },
+  };
+}

@@ -1,0 +1,52 @@
+import { existsSync } from 'node:fs';
+import { connect as connectSocket } from 'node:net';
+import { serverSocketPath } from '../../adapters/home/home.ts';
+import { SandboxerError } from '../../domain/errors.ts';
+import { HttpTransport } from './http-transport.ts';
+import type { Transport } from './transport.ts';
+
+export interface ConnectOptions {
+  /** SANDBOXER_HOME, SANDBOXER_URL, SANDBOXER_TOKEN and the rest; this process's environment unless said. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** How long to wait for another process that uses the home, in milliseconds. */
+  readonly lockWaitMs?: number;
+}
+
+/** A server that was killed leaves its socket behind; only one that accepts is there. */
+function accepts(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connectSocket(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** The server if there is one, else an engine in this process. */
+export async function connectTransport(options: ConnectOptions = {}): Promise<Transport> {
+  const environment = options.environment ?? process.env;
+  const { SANDBOXER_URL: url, SANDBOXER_TOKEN: token } = environment;
+  if (url !== undefined && url !== '') {
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+      throw new SandboxerError('invalid_request', 'SANDBOXER_URL is not an http or https address.');
+    }
+    if (token === undefined || token === '') {
+      throw new SandboxerError('unauthenticated', 'SANDBOXER_URL is set, but SANDBOXER_TOKEN is not.', {
+        nextStep: 'Set SANDBOXER_TOKEN to a token of that server.',
+      });
+    }
+    return new HttpTransport({ kind: 'url', url, token });
+  }
+  const path = serverSocketPath(environment);
+  if (existsSync(path) && (await accepts(path))) return new HttpTransport({ kind: 'socket', path });
+  const [{ compose }, { LocalTransport }] = await Promise.all([
+    import('../../main.ts'),
+    import('./local-transport.ts'),
+  ]);
+  const lockWaitMs = options.lockWaitMs;
+  return new LocalTransport(
+    await compose({ environment, ...(lockWaitMs === undefined ? {} : { lockWaitMs }) }),
+  );
+}

@@ -1,0 +1,183 @@
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest, Agent as SecureAgent } from 'node:https';
+import { type Duplex, Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { errorFromProblem, type Problem, SandboxerError } from '../../domain/errors.ts';
+import type { Operation } from '../../operations/operation.ts';
+import { OPERATIONS } from '../../operations/table.ts';
+import type { EventView } from '../../operations/view.ts';
+import type { ExecSession } from '../../ports/extension.ts';
+import { parseServerSentEvents } from './server-sent-events.ts';
+import { openExecSocket, openTunnelSocket } from './socket-session.ts';
+import type { CallInput, CallName, CallOptions, CallOutput, ExecInput, Transport } from './transport.ts';
+
+export type Endpoint =
+  | { readonly kind: 'socket'; readonly path: string }
+  | { readonly kind: 'url'; readonly url: string; readonly token: string };
+
+type Raw = Readonly<Record<string, unknown>>;
+
+interface Sent {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+function fillPath(operation: Operation, input: Raw): { path: string; rest: Record<string, unknown> } {
+  const rest: Record<string, unknown> = { ...input };
+  const path = operation.http.path.replaceAll(/\{(\w+)\}/g, (_match, name: string) => {
+    const value = encodeURIComponent(String(rest[name]));
+    delete rest[name];
+    return value;
+  });
+  return { path, rest };
+}
+
+function queryOf(fields: Raw): string {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(fields)) {
+    if (value === undefined) continue;
+    for (const item of [value].flat()) query.append(key, String(item));
+  }
+  const text = query.toString();
+  return text === '' ? '' : `?${text}`;
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of response) chunks.push(chunk as Uint8Array);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+async function failureOf(response: IncomingMessage): Promise<SandboxerError> {
+  const text = await readAll(response);
+  try {
+    return errorFromProblem(JSON.parse(text) as Problem);
+  } catch (error) {
+    return new SandboxerError(
+      'server_unreachable',
+      `The server answered ${response.statusCode} and no problem document.`,
+      {
+        nextStep: 'Check that SANDBOXER_URL names a sand-boxer server.',
+        cause: error,
+      },
+    );
+  }
+}
+
+/** Speaks to a server: over the home's socket, or over a URL with a token. */
+export class HttpTransport implements Transport {
+  readonly place: string;
+  readonly #endpoint: Endpoint;
+  readonly #agent: Agent;
+  readonly #secure: boolean;
+
+  constructor(endpoint: Endpoint) {
+    this.#endpoint = endpoint;
+    this.place = endpoint.kind === 'socket' ? endpoint.path : endpoint.url;
+    this.#secure = endpoint.kind === 'url' && endpoint.url.startsWith('https:');
+    this.#agent = this.#secure ? new SecureAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
+  }
+
+  async call<Name extends CallName>(
+    name: Name,
+    input: CallInput<Name>,
+    options: CallOptions = {},
+  ): Promise<CallOutput<Name>> {
+    const operation: Operation = OPERATIONS[name] as unknown as Operation;
+    const { path, rest } = fillPath(operation, input as Raw);
+    const { method } = operation.http;
+    const inQuery = method === 'GET' || method === 'DELETE';
+    const key = options.idempotencyKey;
+    const headers = {
+      'content-type': 'application/json',
+      ...(key === undefined ? {} : { 'idempotency-key': key }),
+    };
+    const sent = { method, path: inQuery ? path + queryOf(rest) : path, headers, signal: options.signal };
+    const response = await this.#send(sent, inQuery ? null : JSON.stringify(rest));
+    return JSON.parse(await readAll(response)) as CallOutput<Name>;
+  }
+
+  exec(input: ExecInput, signal?: AbortSignal): Promise<ExecSession> {
+    const { path, rest } = fillPath(OPERATIONS.exec as unknown as Operation, input);
+    return openExecSocket(this.#endpoint, path, rest, signal);
+  }
+
+  async download(operation: Operation, input: Raw, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const { path, rest } = fillPath(operation, input);
+    return this.#send({ method: 'GET', path: path + queryOf(rest), headers: {}, signal }, null);
+  }
+
+  async upload(
+    operation: Operation,
+    input: Raw,
+    body: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
+    const { path, rest } = fillPath(operation, input);
+    const headers = { 'content-type': 'application/octet-stream' };
+    const sent = { method: operation.http.method, path: path + queryOf(rest), headers, signal };
+    return JSON.parse(await readAll(await this.#send(sent, body)));
+  }
+
+  async *events(
+    input: { id: string; after?: number; follow?: boolean },
+    signal?: AbortSignal,
+  ): AsyncIterable<EventView> {
+    const { path, rest } = fillPath(OPERATIONS.events as unknown as Operation, input);
+    const response = await this.#send(
+      { method: 'GET', path: path + queryOf(rest), headers: {}, signal },
+      null,
+    );
+    for await (const data of parseServerSentEvents(response)) yield JSON.parse(data) as EventView;
+  }
+
+  openPort(input: { id: string; port: number }, signal?: AbortSignal): Promise<Duplex> {
+    const { path } = fillPath(OPERATIONS.open_port as unknown as Operation, input);
+    return openTunnelSocket(this.#endpoint, path, signal);
+  }
+
+  async close(): Promise<void> {
+    this.#agent.destroy();
+  }
+
+  #request(sent: Sent): ClientRequest {
+    const { signal } = sent;
+    const common = { method: sent.method, agent: this.#agent, ...(signal === undefined ? {} : { signal }) };
+    if (this.#endpoint.kind === 'socket') {
+      const headers = { ...sent.headers, host: 'localhost' };
+      return httpRequest({ ...common, socketPath: this.#endpoint.path, path: sent.path, headers });
+    }
+    const headers = { ...sent.headers, authorization: `Bearer ${this.#endpoint.token}` };
+    const target = new URL(sent.path, this.#endpoint.url);
+    return this.#secure
+      ? httpsRequest(target, { ...common, headers })
+      : httpRequest(target, { ...common, headers });
+  }
+
+  async #send(sent: Sent, body: string | AsyncIterable<Uint8Array> | null): Promise<IncomingMessage> {
+    const request = this.#request(sent);
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
+      request.once('response', resolve);
+      request.once('error', (error) => reject(this.#unreachable(error, sent.signal)));
+    });
+    if (body === null || typeof body === 'string') request.end(body ?? undefined);
+    else
+      pipeline(Readable.from(body, { objectMode: false }), request).catch((error: Error) =>
+        request.destroy(error),
+      );
+    const response = await answered;
+    if ((response.statusCode ?? 500) < 400) return response;
+    throw await failureOf(response);
+  }
+
+  #unreachable(error: Error, signal: AbortSignal | undefined): SandboxerError {
+    if (signal?.aborted)
+      return new SandboxerError('cancelled', 'The request was cancelled.', { cause: error });
+    return new SandboxerError('server_unreachable', `The server at ${this.place} does not answer.`, {
+      nextStep: 'Start it with: sandboxer serve — or unset SANDBOXER_URL to work without one.',
+      cause: error,
+    });
+  }
+}

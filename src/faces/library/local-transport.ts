@@ -1,0 +1,98 @@
+import type { Duplex } from 'node:stream';
+import { asSandboxerError } from '../../domain/errors.ts';
+import type { Composed } from '../../main.ts';
+import { OPERATOR } from '../../operations/access.ts';
+import { admit } from '../../operations/dispatch.ts';
+import type { Operation, OperationContext } from '../../operations/operation.ts';
+import { OPERATIONS } from '../../operations/table.ts';
+import type { EventView } from '../../operations/view.ts';
+import type { ExecSession } from '../../ports/extension.ts';
+import type { CallInput, CallName, CallOptions, CallOutput, ExecInput, Transport } from './transport.ts';
+
+type Raw = Readonly<Record<string, unknown>>;
+
+/** Runs the operations in this process, as the owner of the home. */
+export class LocalTransport implements Transport {
+  readonly place = 'this process';
+  readonly #composed: Composed;
+
+  constructor(composed: Composed) {
+    this.#composed = composed;
+  }
+
+  async call<Name extends CallName>(
+    name: Name,
+    input: CallInput<Name>,
+    options: CallOptions = {},
+  ): Promise<CallOutput<Name>> {
+    const operation: Operation = OPERATIONS[name] as unknown as Operation;
+    if (operation.shape !== 'call') throw new TypeError(`${name} is no call`);
+    const context = this.#context(options.signal, options.idempotencyKey);
+    const answer = await this.#run(() => operation.run(context, admit(operation, context, input)));
+    return answer as CallOutput<Name>;
+  }
+
+  exec(input: ExecInput, signal?: AbortSignal): Promise<ExecSession> {
+    const operation = OPERATIONS.exec;
+    const context = this.#context(signal);
+    return this.#run(() =>
+      operation.run(context, admit(operation as unknown as Operation, context, input) as never),
+    );
+  }
+
+  download(operation: Operation, input: Raw, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    if (operation.shape !== 'download') throw new TypeError(`${operation.name} is no download`);
+    const context = this.#context(signal);
+    return this.#run(() => operation.run(context, admit(operation, context, input)));
+  }
+
+  upload(
+    operation: Operation,
+    input: Raw,
+    body: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
+    if (operation.shape !== 'upload') throw new TypeError(`${operation.name} is no upload`);
+    const context = this.#context(signal);
+    return this.#run(() => operation.run(context, admit(operation, context, input), body));
+  }
+
+  async *events(
+    input: { id: string; after?: number; follow?: boolean },
+    signal?: AbortSignal,
+  ): AsyncIterable<EventView> {
+    const operation = OPERATIONS.events;
+    const context = this.#context(signal);
+    yield* operation.run(context, admit(operation as unknown as Operation, context, input) as never);
+  }
+
+  openPort(input: { id: string; port: number }, signal?: AbortSignal): Promise<Duplex> {
+    const operation = OPERATIONS.open_port;
+    const context = this.#context(signal);
+    return this.#run(() =>
+      operation.run(context, admit(operation as unknown as Operation, context, input) as never),
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#composed.close();
+  }
+
+  #context(signal?: AbortSignal, idempotencyKey?: string): OperationContext {
+    return {
+      engine: this.#composed.engine,
+      installation: this.#composed.installation,
+      principal: OPERATOR,
+      signal: signal ?? new AbortController().signal,
+      idempotencyKey: idempotencyKey ?? null,
+    };
+  }
+
+  async #run<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw asSandboxerError(error);
+    }
+  }
+}
