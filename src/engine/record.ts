@@ -12,6 +12,8 @@ import type { NewEvent, SandboxRecord } from '../ports/store.ts';
 
 /** What one commit does to a record: life-cycle events in order, fields, and events beyond the life cycle. */
 export interface Change {
+  /** The record is new; the detail of its `requested` event. */
+  readonly requested?: Readonly<Record<string, unknown>>;
   readonly lifecycle?: readonly LifecycleEvent[];
   readonly patch?: Partial<Omit<SandboxRecord, 'id' | 'version' | 'state' | 'eventSequence'>>;
   readonly events?: readonly Pick<NewEvent, 'type' | 'detail'>[];
@@ -49,6 +51,7 @@ export function applyChange(
 ): { record: SandboxRecord; events: NewEvent[] } {
   const events: NewEvent[] = [];
   let state = record.state;
+  if (change.requested !== undefined) events.push({ type: 'requested', state, detail: change.requested });
   for (const event of change.lifecycle ?? []) {
     state = nextState(state, event, record.id);
     events.push({ type: event, state, detail: change.detail ?? {} });

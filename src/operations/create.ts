@@ -154,7 +154,7 @@ async function record(
     engine.context,
     sandbox,
     {
-      events: [{ type: 'requested', detail: { profile_id: profile.id, route: planned.route.order } }],
+      requested: { profile_id: profile.id, route: planned.route.order },
       lifecycle: ['provision_started'],
       patch: { run },
     },

@@ -1,0 +1,220 @@
+/** Making, seeing and removing one sandbox. Every function may be repeated after a crash at any point. */
+import { mkdirSync, rmSync } from 'node:fs';
+import { chmod, chown, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { printable } from '../../domain/text.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { timeoutSignal } from '../../ports/clock.ts';
+import { ExtensionError, type Handle, type Observation, type ProvisionRequest } from '../../ports/extension.ts';
+import type { Cgroups } from './cgroups.ts';
+import type { Boxes } from './client.ts';
+import type { LocalRequest } from './config.ts';
+import { copyTree } from './copy-tree.ts';
+import { firstId, type IdentitySlots, USER_ID_INSIDE } from './identity.ts';
+import { prepareImage } from './image.ts';
+import { AgentError } from './native/agent-error.ts';
+import { bwrapArguments, type PreparedEtc, type SandboxRoot } from './native/bwrap-arguments.ts';
+import type { Launcher } from './native/launcher.ts';
+import type { Bubblewrap } from './host.ts';
+
+/** What a working machine offers; found once. */
+export interface Ground {
+  readonly bubblewrap: Bubblewrap;
+  readonly agentPath: string;
+  readonly etc: PreparedEtc;
+  readonly hostRoot: SandboxRoot;
+  readonly imagesDirectory: string;
+  readonly isRoot: boolean;
+}
+
+const SHUTDOWN_PATIENCE_MS = 300;
+const DEATH_POLL_MS = 2;
+const DEATH_TRIES = 1_500;
+const LAUNCH_LOG_BYTES = 8 * 1024 * 1024;
+
+export class BoxLife {
+  readonly #boxes: Boxes;
+  readonly #cgroups: Cgroups;
+  readonly #slots: IdentitySlots;
+  readonly #launcher: Launcher;
+  readonly #clock: Clock;
+
+  constructor(parts: { boxes: Boxes; cgroups: Cgroups; slots: IdentitySlots; launcher: Launcher; clock: Clock }) {
+    this.#boxes = parts.boxes;
+    this.#cgroups = parts.cgroups;
+    this.#slots = parts.slots;
+    this.#launcher = parts.launcher;
+    this.#clock = parts.clock;
+  }
+
+  /** Starts the sandbox, or adopts the one of that name that already runs. */
+  async make(ground: Ground, request: ProvisionRequest, local: LocalRequest): Promise<Handle> {
+    const { name, epoch, signal } = request;
+    if (this.#boxes.exists(name)) {
+      const seen = await this.observe(name, signal);
+      if (seen.kind === 'present' && seen.state === 'running') return seen.handle;
+      await this.remove(name, signal);
+    }
+    signal.throwIfAborted();
+    const directory = this.#boxes.path(name);
+    mkdirSync(directory, { mode: 0o700 });
+    const slot = ground.isRoot ? this.#slots.take(name) : null;
+    const { environment } = local;
+    this.#boxes.write(name, { epoch, tags: request.tags, environment, slot, createdAtMs: this.#clock.nowMs() });
+    const root = local.image === null ? ground.hostRoot : await this.#imageRoot(ground, local.image, signal);
+    await this.#fillWorkspace(directory, local, slot, signal);
+    const pid = await this.#launch(ground, request, local, root, slot);
+    return { version: 1, data: { pid, slot } };
+  }
+
+  /** `absent` only when neither directory nor cgroup is left: processes hold a cgroup, files a directory. */
+  async observe(name: string, signal: AbortSignal): Promise<Observation> {
+    if (!this.#boxes.exists(name)) {
+      if (this.#cgroups.exists(name)) return dead('only its cgroup is left');
+      return { kind: 'absent', proof: 'it has no directory, no process and no cgroup on this machine' };
+    }
+    try {
+      const status = await this.#boxes.agent(name).status({ signal });
+      const commandsRunning = status.sessionsRunning + status.detachedRunning;
+      const activity = { commandsRunning, idleMs: commandsRunning > 0 ? 0 : status.idleMs };
+      return { kind: 'present', state: 'running', handle: this.#handle(name), activity, detail: null };
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error;
+      if (this.#boxes.process(name) !== null && error.code !== 'unreachable') {
+        return { kind: 'unknown', cause: `its process runs, and its agent does not answer: ${error.message}` };
+      }
+      return dead(this.#boxes.lastWords(name));
+    }
+  }
+
+  /** Ends every process, then removes cgroup, directory and id range. What is already gone is success. */
+  async remove(name: string, signal: AbortSignal): Promise<void> {
+    const exists = this.#boxes.exists(name);
+    if (!exists && !this.#cgroups.exists(name)) return;
+    if (exists) await this.#end(name, signal);
+    for (const pid of this.#cgroups.processes(name)) killIfThere(pid);
+    if (!(await this.#cgroups.remove(name))) {
+      throw new ExtensionError('transient', `Processes of ${name} do not end.`);
+    }
+    const slot = exists ? (this.#boxes.read(name)?.slot ?? null) : null;
+    if (exists) await removeTree(this.#boxes.path(name));
+    if (slot !== null) this.#slots.release(slot);
+    this.#boxes.forget(name);
+  }
+
+  #handle(name: string): Handle {
+    return { version: 1, data: { pid: this.#boxes.process(name), slot: this.#boxes.read(name)?.slot ?? null } };
+  }
+
+  async #imageRoot(ground: Ground, image: string, signal: AbortSignal): Promise<SandboxRoot> {
+    return { kind: 'image', directory: await prepareImage(ground.imagesDirectory, image, signal) };
+  }
+
+  async #fillWorkspace(directory: string, local: LocalRequest, slot: number | null, signal: AbortSignal): Promise<void> {
+    const workspace = join(directory, 'workspace');
+    mkdirSync(workspace, { mode: 0o755 });
+    if (local.repository === null) return;
+    const ownerId = slot === null ? null : firstId(slot) + USER_ID_INSIDE;
+    const source = await repositoryPath(local.repository);
+    await copyTree(source, workspace, { ownerId, respectGitignore: local.respectGitignore, links: 'inside', signal });
+    if (ownerId !== null) await chown(workspace, ownerId, ownerId);
+  }
+
+  async #launch(
+    ground: Ground,
+    request: ProvisionRequest,
+    local: LocalRequest,
+    root: SandboxRoot,
+    slot: number | null,
+  ): Promise<number> {
+    const directory = this.#boxes.path(request.name);
+    const plan = bwrapArguments({
+      sandboxDir: directory,
+      workspaceName: 'workspace',
+      homeName: 'home',
+      agentPath: ground.agentPath,
+      etc: ground.etc,
+      root,
+      tmpBytes: local.tmpBytes,
+      mode: slot === null ? 'single' : 'ranged',
+      canDisableUserNamespaces: ground.bubblewrap.canDisableUserNamespaces,
+    });
+    const cgroupFiles = this.#cgroups.create(request.name, request.spec.resources);
+    const { pid } = await this.#launcher.launch({
+      sandboxDir: directory,
+      ownedDirectories: ['workspace', 'home'],
+      cgroupFiles,
+      identity: slot === null ? { mode: 'single' } : { mode: 'ranged', base: firstId(slot) },
+      bwrapPath: ground.bubblewrap.path,
+      bwrapArguments: plan.bwrapArguments,
+      stagedPaths: plan.stagedPaths,
+      token: this.#boxes.token(request.name),
+      deadlineMs: request.ownDeadlineMs,
+      capMs: request.ownDeadlineCapMs,
+      logLimitBytes: LAUNCH_LOG_BYTES,
+    });
+    return pid;
+  }
+
+  /** Asks the agent first, then kills the process outside; the kernel ends everything inside with it. */
+  async #end(name: string, signal: AbortSignal): Promise<void> {
+    const timeout = timeoutSignal(this.#clock, SHUTDOWN_PATIENCE_MS, signal);
+    try {
+      await this.#boxes.agent(name).shutdown({ signal: timeout.signal });
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error; // an agent that does not answer is killed below
+    } finally {
+      timeout.done();
+    }
+    for (let attempt = 0; attempt < DEATH_TRIES; attempt += 1) {
+      const pid = this.#boxes.process(name);
+      if (pid === null) return;
+      if (attempt > 0) killIfThere(pid);
+      await this.#clock.sleep(DEATH_POLL_MS);
+    }
+    throw new ExtensionError('transient', `The process of ${name} does not end.`);
+  }
+}
+
+function dead(detail: string | null): Observation {
+  return { kind: 'present', state: 'dead', handle: { version: 1, data: {} }, activity: null, detail };
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
+
+/** The directory a repository input names. Refuses, in one sentence, what cannot be copied. */
+export async function repositoryPath(path: string): Promise<string> {
+  try {
+    const resolved = await realpath(path);
+    if ((await stat(resolved)).isDirectory()) return resolved;
+    throw new ExtensionError('invalid', `The repository ${printable(path)} is not a directory.`);
+  } catch (error) {
+    if (error instanceof ExtensionError) throw error;
+    throw new ExtensionError('invalid', `The repository ${printable(path)} does not exist or cannot be read.`, { cause: error });
+  }
+}
+
+/** Removes a tree, also where an ordinary user left directories without permissions. */
+async function removeTree(path: string): Promise<void> {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && ['EACCES', 'ENOTEMPTY', 'EPERM'].includes(String(error.code)))) throw error;
+    await openUp(path);
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function openUp(directory: string): Promise<void> {
+  await chmod(directory, 0o700);
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    if (entry.isDirectory()) await openUp(join(directory, entry.name));
+  }
+}
+
