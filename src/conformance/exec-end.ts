@@ -22,7 +22,8 @@ export const EXEC_END_CASES: readonly CaseRow[] = [
       const session = await start(bench, made, ['sleep', '60']);
       await expectBusy(bench, made);
       session.close();
-      await bench.within(session.exit, 'the end of a closed command');
+      const ended = session.exit.catch((error: unknown) => ensureContractError(error, 'the exit of a closed session'));
+      await bench.within(ended, 'the end of a closed command');
       await expectIdle(bench, made);
     },
   },

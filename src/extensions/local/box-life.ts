@@ -5,27 +5,22 @@ import { join } from 'node:path';
 import { printable } from '../../domain/text.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { timeoutSignal } from '../../ports/clock.ts';
-import { ExtensionError, type Handle, type Observation, type ProvisionRequest } from '../../ports/extension.ts';
+import {
+  ExtensionError,
+  type Handle,
+  type Observation,
+  type ProvisionRequest,
+} from '../../ports/extension.ts';
 import type { Cgroups } from './cgroups.ts';
 import type { Boxes } from './client.ts';
 import type { LocalRequest } from './config.ts';
 import { copyTree } from './copy-tree.ts';
+import type { Ground } from './ground.ts';
 import { firstId, type IdentitySlots, USER_ID_INSIDE } from './identity.ts';
 import { prepareImage } from './image.ts';
 import { AgentError } from './native/agent-error.ts';
-import { bwrapArguments, type PreparedEtc, type SandboxRoot } from './native/bwrap-arguments.ts';
+import { bwrapArguments, type SandboxRoot } from './native/bwrap-arguments.ts';
 import type { Launcher } from './native/launcher.ts';
-import type { Bubblewrap } from './host.ts';
-
-/** What a working machine offers; found once. */
-export interface Ground {
-  readonly bubblewrap: Bubblewrap;
-  readonly agentPath: string;
-  readonly etc: PreparedEtc;
-  readonly hostRoot: SandboxRoot;
-  readonly imagesDirectory: string;
-  readonly isRoot: boolean;
-}
 
 const SHUTDOWN_PATIENCE_MS = 300;
 const DEATH_POLL_MS = 2;
@@ -39,7 +34,13 @@ export class BoxLife {
   readonly #launcher: Launcher;
   readonly #clock: Clock;
 
-  constructor(parts: { boxes: Boxes; cgroups: Cgroups; slots: IdentitySlots; launcher: Launcher; clock: Clock }) {
+  constructor(parts: {
+    boxes: Boxes;
+    cgroups: Cgroups;
+    slots: IdentitySlots;
+    launcher: Launcher;
+    clock: Clock;
+  }) {
     this.#boxes = parts.boxes;
     this.#cgroups = parts.cgroups;
     this.#slots = parts.slots;
@@ -51,6 +52,10 @@ export class BoxLife {
   async make(ground: Ground, request: ProvisionRequest, local: LocalRequest): Promise<Handle> {
     const { name, epoch, signal } = request;
     if (this.#boxes.exists(name)) {
+      const held = this.#boxes.read(name);
+      if (held !== null && held.epoch !== epoch) {
+        throw new ExtensionError('conflict', `${name} exists in incarnation ${held.epoch}, not ${epoch}.`);
+      }
       const seen = await this.observe(name, signal);
       if (seen.kind === 'present' && seen.state === 'running') return seen.handle;
       await this.remove(name, signal);
@@ -60,7 +65,13 @@ export class BoxLife {
     mkdirSync(directory, { mode: 0o700 });
     const slot = ground.isRoot ? this.#slots.take(name) : null;
     const { environment } = local;
-    this.#boxes.write(name, { epoch, tags: request.tags, environment, slot, createdAtMs: this.#clock.nowMs() });
+    this.#boxes.write(name, {
+      epoch,
+      tags: request.tags,
+      environment,
+      slot,
+      createdAtMs: this.#clock.nowMs(),
+    });
     const root = local.image === null ? ground.hostRoot : await this.#imageRoot(ground, local.image, signal);
     await this.#fillWorkspace(directory, local, slot, signal);
     const pid = await this.#launch(ground, request, local, root, slot);
@@ -81,7 +92,10 @@ export class BoxLife {
     } catch (error) {
       if (!(error instanceof AgentError)) throw error;
       if (this.#boxes.process(name) !== null && error.code !== 'unreachable') {
-        return { kind: 'unknown', cause: `its process runs, and its agent does not answer: ${error.message}` };
+        return {
+          kind: 'unknown',
+          cause: `its process runs, and its agent does not answer: ${error.message}`,
+        };
       }
       return dead(this.#boxes.lastWords(name));
     }
@@ -89,6 +103,7 @@ export class BoxLife {
 
   /** Ends every process, then removes cgroup, directory and id range. What is already gone is success. */
   async remove(name: string, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     const exists = this.#boxes.exists(name);
     if (!exists && !this.#cgroups.exists(name)) return;
     if (exists) await this.#end(name, signal);
@@ -103,20 +118,33 @@ export class BoxLife {
   }
 
   #handle(name: string): Handle {
-    return { version: 1, data: { pid: this.#boxes.process(name), slot: this.#boxes.read(name)?.slot ?? null } };
+    return {
+      version: 1,
+      data: { pid: this.#boxes.process(name), slot: this.#boxes.read(name)?.slot ?? null },
+    };
   }
 
   async #imageRoot(ground: Ground, image: string, signal: AbortSignal): Promise<SandboxRoot> {
     return { kind: 'image', directory: await prepareImage(ground.imagesDirectory, image, signal) };
   }
 
-  async #fillWorkspace(directory: string, local: LocalRequest, slot: number | null, signal: AbortSignal): Promise<void> {
+  async #fillWorkspace(
+    directory: string,
+    local: LocalRequest,
+    slot: number | null,
+    signal: AbortSignal,
+  ): Promise<void> {
     const workspace = join(directory, 'workspace');
     mkdirSync(workspace, { mode: 0o755 });
     if (local.repository === null) return;
     const ownerId = slot === null ? null : firstId(slot) + USER_ID_INSIDE;
     const source = await repositoryPath(local.repository);
-    await copyTree(source, workspace, { ownerId, respectGitignore: local.respectGitignore, links: 'inside', signal });
+    await copyTree(source, workspace, {
+      ownerId,
+      respectGitignore: local.respectGitignore,
+      links: 'inside',
+      signal,
+    });
     if (ownerId !== null) await chown(workspace, ownerId, ownerId);
   }
 
@@ -196,7 +224,11 @@ export async function repositoryPath(path: string): Promise<string> {
     throw new ExtensionError('invalid', `The repository ${printable(path)} is not a directory.`);
   } catch (error) {
     if (error instanceof ExtensionError) throw error;
-    throw new ExtensionError('invalid', `The repository ${printable(path)} does not exist or cannot be read.`, { cause: error });
+    throw new ExtensionError(
+      'invalid',
+      `The repository ${printable(path)} does not exist or cannot be read.`,
+      { cause: error },
+    );
   }
 }
 
@@ -205,7 +237,14 @@ async function removeTree(path: string): Promise<void> {
   try {
     rmSync(path, { recursive: true, force: true });
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && ['EACCES', 'ENOTEMPTY', 'EPERM'].includes(String(error.code)))) throw error;
+    if (
+      !(
+        error instanceof Error &&
+        'code' in error &&
+        ['EACCES', 'ENOTEMPTY', 'EPERM'].includes(String(error.code))
+      )
+    )
+      throw error;
     await openUp(path);
     await rm(path, { recursive: true, force: true });
   }
@@ -217,4 +256,3 @@ async function openUp(directory: string): Promise<void> {
     if (entry.isDirectory()) await openUp(join(directory, entry.name));
   }
 }
-

@@ -84,7 +84,9 @@ export class Boxes {
   /** The process outside whose end ends the sandbox, while it lives. */
   process(name: string): number | null {
     try {
-      const [pid, startTime] = readFileSync(join(this.path(name), 'pid'), 'utf8').trim().split(' ');
+      const [pid, startTime] = readFileSync(join(this.path(name), 'pid'), 'utf8')
+        .trim()
+        .split(' ');
       const number = Number(pid);
       return Number.isInteger(number) && number > 1 && processStartTime(number) === startTime ? number : null;
     } catch (error) {

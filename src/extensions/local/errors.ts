@@ -31,6 +31,9 @@ function systemCode(error: unknown): string | null {
 /** A failed file operation of ours while a sandbox is made. */
 export function fromSystem(error: unknown, doing: string): unknown {
   if (error instanceof ExtensionError || error instanceof AgentError) return fromAgent(error);
+  if (error instanceof Error && ['AbortError', 'TimeoutError'].includes(error.name)) {
+    return new ExtensionError('ambiguous', `${doing} was given up.`, { cause: error });
+  }
   const code = systemCode(error);
   if (code === null) return error;
   const kind: ExtensionErrorKind = code === 'ENOSPC' || code === 'EDQUOT' ? 'capacity' : 'bug';

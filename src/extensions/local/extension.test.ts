@@ -1,5 +1,10 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import { localContext, localDirectory, localHarness, localSpec } from '../../../test/standins/local-harness.ts';
+import {
+  localContext,
+  localDirectory,
+  localHarness,
+  localSpec,
+} from '../../../test/standins/local-harness.ts';
 import { describeConformance } from '../../conformance/suite.ts';
 import { createExtension } from './extension.ts';
 

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { base32, backendName, SANDBOX_ID_BYTES, sandboxId } from '../../domain/ids.ts';
+import { backendName, base32, SANDBOX_ID_BYTES, sandboxId } from '../../domain/ids.ts';
 import {
   type Capabilities,
   type CreateExtension,
@@ -20,22 +20,19 @@ import {
   type SandboxSpec,
   type Validation,
 } from '../../ports/extension.ts';
-import { BoxLife, type Ground, repositoryPath } from './box-life.ts';
+import { BoxLife, repositoryPath } from './box-life.ts';
 import { Cgroups, type Controller, findCgroups, readCgroupFiles } from './cgroups.ts';
 import { Boxes } from './client.ts';
 import { type LocalConfig, readConfig, readRequest } from './config.ts';
 import { fromAgent, fromSystem } from './errors.ts';
+import { type Ground, INSTALL_BUBBLEWRAP, prepareGround } from './ground.ts';
 import { findBubblewrap, measureHost } from './host.ts';
 import { IdentitySlots } from './identity.ts';
-import { findHostBase, prepareEtcDirectory } from './native/base-files.ts';
-import { buildAgent } from './native/build.ts';
 import { Launcher } from './native/launcher.ts';
 import { selfTest } from './self-test.ts';
 import { LocalSessions } from './sessions.ts';
 
-const INSTALL_BUBBLEWRAP = 'apt-get install bubblewrap';
 const SELF_TEST_DEADLINE_MS = 30_000;
-const PACKAGE_ROOT = join(import.meta.dirname, '..', '..', '..');
 
 /** Limits of the spec that this machine cannot hold, with the reason. */
 function unmetLimits(spec: SandboxSpec, cgroups: Cgroups): Degradation[] {
@@ -55,7 +52,8 @@ function unmetLimits(spec: SandboxSpec, cgroups: Cgroups): Degradation[] {
 class LocalExtension implements Extension {
   readonly id = 'ext.local';
   readonly title = 'This machine';
-  readonly description = 'Kernel namespaces on this machine, by bubblewrap.';
+  readonly description =
+    'Kernel namespaces by bubblewrap, an own user range, a seccomp filter, cgroup limits and a resident agent inside.';
   readonly sessions: LocalSessions;
   readonly #context: ExtensionContext;
   readonly #config: LocalConfig;
@@ -108,10 +106,16 @@ class LocalExtension implements Extension {
 
   async validate(spec: SandboxSpec): Promise<Validation> {
     if (spec.isolationLevel !== 'process') {
-      throw new ExtensionError('unsupported', `ext.local isolates processes by namespaces; it has no ${spec.isolationLevel}.`);
+      throw new ExtensionError(
+        'unsupported',
+        `ext.local isolates processes by namespaces; it has no ${spec.isolationLevel}.`,
+      );
     }
     if (spec.network.default !== 'deny' || spec.network.egress.length > 0) {
-      throw new ExtensionError('unsupported', 'ext.local gives no network at all; it cannot allow some of it.');
+      throw new ExtensionError(
+        'unsupported',
+        'ext.local gives no network at all; it cannot allow some of it.',
+      );
     }
     if (spec.placement.host !== null && spec.placement.host !== 'localhost') {
       throw new ExtensionError('unsupported', 'ext.local runs on this machine only.');
@@ -140,7 +144,8 @@ class LocalExtension implements Extension {
     return this.#life().observe(reference.name, signal);
   }
 
-  async list(): Promise<ListPage> {
+  async list(_cursor: string | null, signal: AbortSignal): Promise<ListPage> {
+    if (signal.aborted) throw new ExtensionError('transient', 'The list was given up.');
     const nowMs = this.#context.clock.nowMs();
     const items = this.#boxes.names().map((name) => {
       const record = this.#boxes.read(name);
@@ -195,12 +200,21 @@ class LocalExtension implements Extension {
         detail: bubblewrap === null ? 'not found' : `${bubblewrap.version} at ${bubblewrap.path}`,
         remedy: bubblewrap === null ? INSTALL_BUBBLEWRAP : null,
       },
-      { check: 'isolation self-test', status: health.ok ? 'ok' : 'failed', detail: health.reason ?? 'every probe held', remedy: null },
+      {
+        check: 'isolation self-test',
+        status: health.ok ? 'ok' : 'failed',
+        detail: health.reason ?? 'every probe held',
+        remedy: null,
+      },
       {
         check: 'limits',
         status: unmet.length === 0 ? 'ok' : 'warning',
-        detail: unmet.length === 0 ? `cgroup version ${this.#cgroups.base?.version}` : `cannot be enforced: ${unmet.join(', ')}`,
-        remedy: unmet.length === 0 ? null : 'run as root, or in a login session of systemd that delegates cgroups',
+        detail:
+          unmet.length === 0
+            ? `cgroup version ${this.#cgroups.base?.version}`
+            : `cannot be enforced: ${unmet.join(', ')}`,
+        remedy:
+          unmet.length === 0 ? null : 'run as root, or in a login session of systemd that delegates cgroups',
       },
     ];
   }
@@ -243,32 +257,15 @@ class LocalExtension implements Extension {
   }
 
   async #prepare(): Promise<{ ground: Ground; life: BoxLife }> {
-    const bubblewrap = await findBubblewrap(this.#config.bwrap, this.#context.environment.PATH ?? '');
-    if (bubblewrap === null) {
-      throw new ExtensionError('transient', `bubblewrap is not installed; install it with: ${INSTALL_BUBBLEWRAP}`);
-    }
-    const agentPath = await this.#agent();
-    const ground: Ground = {
-      bubblewrap,
-      agentPath,
-      etc: await prepareEtcDirectory(join(this.#context.directory, 'etc')),
-      hostRoot: await findHostBase(),
-      imagesDirectory: join(this.#context.directory, 'images'),
-      isRoot: process.getuid?.() === 0,
-    };
-    this.#launcher = new Launcher({ agentPath });
-    const life = this.#life(this.#launcher);
-    await this.#prove(ground, life);
-    return { ground, life };
+    const ground = await prepareGround(this.#context, this.#config, (found) =>
+      this.#prove(found, this.#ready(found)),
+    );
+    return { ground, life: this.#ready(ground) };
   }
 
-  async #agent(): Promise<string> {
-    try {
-      return await buildAgent({ cacheDir: join(PACKAGE_ROOT, 'build') });
-    } catch (error) {
-      const reason = error instanceof Error ? error.message.split('\n')[0] : 'it could not be built';
-      throw new ExtensionError('transient', `The agent is not there: ${reason}`, { cause: error });
-    }
+  #ready(ground: Ground): BoxLife {
+    this.#launcher ??= new Launcher({ agentPath: ground.agentPath });
+    return this.#life(this.#launcher);
   }
 
   /** Starts one sandbox and looks around in it. */
@@ -296,12 +293,15 @@ class LocalExtension implements Extension {
     try {
       await life.make(ground, request, readRequest(spec, this.#config));
       const broken = await selfTest(this.sessions, { name, epoch: 1, handle: null }, directory, signal);
-      if (broken !== null) throw new ExtensionError('transient', `The isolation self-test failed: ${broken}.`);
+      if (broken !== null)
+        throw new ExtensionError('transient', `The isolation self-test failed: ${broken}.`);
     } catch (error) {
       if (error instanceof ExtensionError && error.message.startsWith('The isolation')) throw error;
       const seen = await life.observe(name, signal);
       const words = seen.kind === 'present' ? seen.detail : null;
-      throw new ExtensionError('transient', `bubblewrap cannot isolate here: ${words ?? describe(error)}`, { cause: error });
+      throw new ExtensionError('transient', `bubblewrap cannot isolate here: ${words ?? describe(error)}`, {
+        cause: error,
+      });
     } finally {
       await life.remove(name, signal);
     }

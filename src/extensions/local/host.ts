@@ -15,8 +15,14 @@ export interface Bubblewrap {
 }
 
 /** bubblewrap as configured or on the PATH, or null. */
-export async function findBubblewrap(configured: string | null, searchPath: string): Promise<Bubblewrap | null> {
-  const candidates = configured === null ? searchPath.split(delimiter).map((directory) => join(directory, 'bwrap')) : [configured];
+export async function findBubblewrap(
+  configured: string | null,
+  searchPath: string,
+): Promise<Bubblewrap | null> {
+  const candidates =
+    configured === null
+      ? searchPath.split(delimiter).map((directory) => join(directory, 'bwrap'))
+      : [configured];
   for (const path of candidates) {
     try {
       await access(path, constants.X_OK);
@@ -54,11 +60,15 @@ export async function measureHost(): Promise<HostTelemetry> {
   };
 }
 
-/** Start time of a process in clock ticks since boot: with the number it names one process for good. */
+/**
+ * Start time of a living process in clock ticks since boot: with the number it names one process for good. One that
+ * has ended and is not reaped yet holds nothing any more and counts as gone.
+ */
 export function processStartTime(pid: number): string | null {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
   } catch {
     return null; // there is no such process
   }

@@ -37,7 +37,8 @@ function verdict(text: string, canary: string): string | null {
   for (const name of NAMESPACES) {
     const inside = lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
     if (!inside?.startsWith(`${name}:[`)) return `the ${name} namespace could not be seen`;
-    if (inside === readlinkSync(`/proc/self/ns/${name}`)) return `the ${name} namespace is shared with this machine`;
+    if (inside === readlinkSync(`/proc/self/ns/${name}`))
+      return `the ${name} namespace is shared with this machine`;
   }
   if (!lines.includes('Seccomp:2')) return 'no seccomp filter is in force';
   if (!lines.includes('NoNewPrivs:1')) return 'programs could gain privileges';
@@ -59,7 +60,11 @@ export async function selfTest(
   const file = join(directory, `canary-${canary}`);
   writeFileSync(file, canary, { mode: 0o644 });
   try {
-    const session = await sessions.exec(reference, { ...SPEC, command: ['sh', '-c', PROBE, 'sh', file] }, signal);
+    const session = await sessions.exec(
+      reference,
+      { ...SPEC, command: ['sh', '-c', PROBE, 'sh', file] },
+      signal,
+    );
     return verdict(await output(session), canary);
   } finally {
     rmSync(file);

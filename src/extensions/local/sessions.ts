@@ -1,10 +1,10 @@
 import { createReadStream } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import {
-  ExtensionError,
   type ExecSession,
   type ExecSpec,
+  ExtensionError,
   type FileEntry,
   type Reference,
   type Sessions,
@@ -106,7 +106,9 @@ export class LocalSessions implements Sessions {
     options: { readonly modeBits: number; readonly makeParents: boolean },
     signal: AbortSignal,
   ): Promise<number> {
-    return translated(() => this.#boxes.agent(reference.name).writeFile(path, source, { ...options, signal }));
+    return translated(() =>
+      this.#boxes.agent(reference.name).writeFile(path, source, { ...options, signal }),
+    );
   }
 
   listDirectory(reference: Reference, path: string, signal: AbortSignal): Promise<readonly FileEntry[]> {
@@ -118,7 +120,7 @@ export class LocalSessions implements Sessions {
 
   async stat(reference: Reference, path: string, signal: AbortSignal): Promise<FileEntry | null> {
     try {
-      return entryOf(path, await this.#boxes.agent(reference.name).stat(path, { signal }));
+      return entryOf(basename(path), await this.#boxes.agent(reference.name).stat(path, { signal }));
     } catch (error) {
       if (error instanceof AgentError && error.code === 'not_found') return null;
       throw fromAgent(error);
