@@ -40,7 +40,9 @@ export interface Composed {
   readonly engine: Engine;
   readonly home: Home;
   readonly installation: Installation;
-  /** Stops the engine and gives the home free. Safe to repeat. */
+  /** Stops the engine and gives the home free, but leaves open sessions open. Safe to repeat. */
+  detach(): Promise<void>;
+  /** Stops the engine, gives the home free and closes the extensions. Safe to repeat. */
   close(): Promise<void>;
 }
 
@@ -120,13 +122,19 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
       settings,
     };
     const engine = new Engine(context);
+    let detached: Promise<void> | null = null;
+    const detach = () => {
+      detached ??= engine.letGo().then(() => lock.release());
+      return detached;
+    };
     return {
       engine,
       home,
       installation: installation(context, home, environment),
+      detach,
       async close() {
+        await detach();
         await engine.stop();
-        lock.release();
       },
     };
   } catch (error) {

@@ -13,6 +13,8 @@ export class Engine {
   readonly reconciler: Reconciler;
   readonly sweeper: Sweeper;
   readonly #stop = new AbortController();
+  #letGo: Promise<void> | null = null;
+  #closed: Promise<void> | null = null;
   #loops: Promise<unknown> = Promise.resolve();
 
   constructor(context: EngineContext) {
@@ -33,13 +35,25 @@ export class Engine {
     ]);
   }
 
-  /** Stops loops and runs at the next safe place, then closes extensions and store. Safe to repeat. */
-  async stop(): Promise<void> {
-    if (this.#stop.signal.aborted) return;
+  /**
+   * Stops loops and runs at the next safe place and closes the store. Sessions that are open go on: they need
+   * the extension alone. Safe to repeat.
+   */
+  letGo(): Promise<void> {
+    this.#letGo ??= this.#end();
+    return this.#letGo;
+  }
+
+  /** Lets go of everything, extensions too. Safe to repeat. */
+  stop(): Promise<void> {
+    this.#closed ??= this.letGo().then(() => this.context.extensions.close());
+    return this.#closed;
+  }
+
+  async #end(): Promise<void> {
     this.#stop.abort();
     await this.runner.stop();
     await this.#loops;
-    await this.context.extensions.close();
     await this.context.store.close();
   }
 }

@@ -69,6 +69,7 @@ async function failureOf(response: IncomingMessage): Promise<SandboxerError> {
 /** Speaks to a server: over the home's socket, or over a URL with a token. */
 export class HttpTransport implements Transport {
   readonly place: string;
+  readonly embedded = false;
   readonly #endpoint: Endpoint;
   readonly #agent: Agent;
   readonly #secure: boolean;
@@ -137,6 +138,8 @@ export class HttpTransport implements Transport {
     const { path } = fillPath(OPERATIONS.open_port as unknown as Operation, input);
     return openTunnelSocket(this.#endpoint, path, signal);
   }
+
+  async detach(): Promise<void> {} // the server holds the home
 
   async close(): Promise<void> {
     this.#agent.destroy();

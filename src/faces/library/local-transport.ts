@@ -14,6 +14,7 @@ type Raw = Readonly<Record<string, unknown>>;
 /** Runs the operations in this process, as the owner of the home. */
 export class LocalTransport implements Transport {
   readonly place = 'this process';
+  readonly embedded = true;
   readonly #composed: Composed;
 
   constructor(composed: Composed) {
@@ -72,6 +73,10 @@ export class LocalTransport implements Transport {
     return this.#run(() =>
       operation.run(context, admit(operation as unknown as Operation, context, input) as never),
     );
+  }
+
+  detach(): Promise<void> {
+    return this.#composed.detach();
   }
 
   close(): Promise<void> {

@@ -28,6 +28,8 @@ export interface CallOptions {
 export interface Transport {
   /** Where it goes, for people: a URL, a socket, or `this process`. */
   readonly place: string;
+  /** The engine runs in this process, so nothing goes on once it is closed. */
+  readonly embedded: boolean;
   call<Name extends CallName>(
     name: Name,
     input: CallInput<Name>,
@@ -50,5 +52,10 @@ export interface Transport {
     signal?: AbortSignal,
   ): AsyncIterable<EventView>;
   openPort(input: { id: string; port: number }, signal?: AbortSignal): Promise<Duplex>;
+  /**
+   * Gives the home free for other processes while sessions that are open go on; nothing new can be asked. Does
+   * nothing where a server holds the home.
+   */
+  detach(): Promise<void>;
   close(): Promise<void>;
 }

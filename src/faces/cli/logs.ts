@@ -1,0 +1,22 @@
+import { OPERATIONS } from '../../operations/table.ts';
+import type { Operation } from '../../operations/operation.ts';
+import { brokenSession, withOpened } from './sessions.ts';
+import type { Values } from './spec.ts';
+import { isReaderGone, type Terminal } from './terminal.ts';
+
+const LOGS = OPERATIONS.logs as unknown as Operation;
+
+/** What detached commands wrote, byte for byte. */
+export async function runLogs(values: Values, terminal: Terminal): Promise<number> {
+  return withOpened(
+    (transport) => transport.download(LOGS, values),
+    async (chunks) => {
+      try {
+        for await (const chunk of chunks) await terminal.out(chunk);
+      } catch (error) {
+        throw isReaderGone(error) ? error : brokenSession(error, String(values.id));
+      }
+      return 0;
+    },
+  );
+}

@@ -1,0 +1,127 @@
+/** One crash and its aftermath, in processes of their own. */
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { backendName } from '../../src/domain/ids.ts';
+import { crashPoints, type RunKind } from '../../src/domain/sandbox/runs.ts';
+import type { SandboxView } from '../../src/operations/view.ts';
+import type { SandboxRecord } from '../../src/ports/store.ts';
+import type { ControlPlaneOrder } from './control-plane.ts';
+
+export type CrashOperation = 'create' | 'destroy' | 'extend' | 'recreate';
+
+export interface CrashEnvironment {
+  readonly home: string;
+  readonly variables: Readonly<Record<string, string>>;
+  readonly profile: string;
+}
+
+interface Outcome {
+  readonly signal: string | null;
+  readonly text: string;
+}
+
+function run(environment: CrashEnvironment, order: ControlPlaneOrder): Promise<Outcome> {
+  const script = join(import.meta.dirname, 'control-plane.ts');
+  const child = spawn(process.execPath, [script, JSON.stringify(order)], {
+    env: { PATH: process.env.PATH, SANDBOXER_HOME: environment.home, ...environment.variables },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let text = '';
+  let complaints = '';
+  child.stdout.on('data', (chunk) => (text += chunk));
+  child.stderr.on('data', (chunk) => (complaints += chunk));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      if (code !== null && code !== 0) reject(new Error(`the control plane ended with ${code}: ${complaints}`));
+      else resolve({ signal, text });
+    });
+  });
+}
+
+const REQUESTS: Readonly<Record<CrashOperation, { operation: ControlPlaneOrder['operation']; input: object }>> = {
+  create: { operation: 'create', input: {} },
+  destroy: { operation: 'destroy', input: {} },
+  extend: { operation: 'extend_ttl', input: { duration: '5m' } },
+  recreate: { operation: 'recreate', input: {} },
+};
+
+/** Every point of an operation: around its intent, around each step, and before its answer. */
+export function pointsOf(operation: CrashOperation, wantsTelemetry: boolean): readonly string[] {
+  const kind: RunKind = operation;
+  return [
+    `${operation}.begin.before`,
+    `${operation}.begin.recorded`,
+    ...crashPoints(kind, wantsTelemetry),
+    `${operation}.answer.before`,
+  ];
+}
+
+export interface CrashReport {
+  readonly reached: boolean;
+  /** The record right after the crash, or null when nothing was durable. */
+  readonly afterCrash: SandboxRecord | null;
+  readonly answer: SandboxView;
+  readonly repeated: SandboxView;
+  readonly records: readonly SandboxRecord[];
+}
+
+/** Every record, read from the file without the code under test. */
+export function readRecords(home: string): SandboxRecord[] {
+  const database = new DatabaseSync(join(home, 'store.sqlite'), { readOnly: true });
+  try {
+    return database
+      .prepare('SELECT document FROM sandbox ORDER BY ordinal')
+      .all()
+      .map((row) => JSON.parse(String(row.document)) as SandboxRecord);
+  } finally {
+    database.close();
+  }
+}
+
+export function nameOf(record: SandboxRecord): string {
+  return backendName(record.id, record.epoch);
+}
+
+/** Sets the stage, dies at `point`, starts again, repeats the request twice with the same key. */
+export async function crashTrial(
+  environment: CrashEnvironment,
+  operation: CrashOperation,
+  point: string,
+  look: (record: SandboxRecord | null) => void,
+): Promise<CrashReport> {
+  const order = { ...REQUESTS[operation], key: randomUUID(), crashAt: null, resume: false };
+  let input: Record<string, unknown> = { ...order.input, profile: environment.profile };
+  if (operation !== 'create') {
+    const create = { operation: 'create' as const, input: { profile: environment.profile }, key: randomUUID(), crashAt: null, resume: false };
+    const made = JSON.parse((await run(environment, create)).text) as SandboxView;
+    input = { ...order.input, id: made.sandbox_id };
+  }
+  const before = operation === 'create' ? countRecords(environment.home) : 0;
+  const crashed = await run(environment, { ...order, input, crashAt: point });
+  const records = readRecords(environment.home);
+  const afterCrash =
+    operation === 'create'
+      ? (records[before] ?? null)
+      : (records.find(({ id }) => id === input.id) ?? null);
+  look(afterCrash);
+  const answer = JSON.parse((await run(environment, { ...order, input, resume: true })).text) as SandboxView;
+  const repeated = JSON.parse((await run(environment, { ...order, input, resume: true })).text) as SandboxView;
+  return {
+    reached: crashed.signal === 'SIGKILL',
+    afterCrash,
+    answer,
+    repeated,
+    records: readRecords(environment.home),
+  };
+}
+
+function countRecords(home: string): number {
+  try {
+    return readRecords(home).length;
+  } catch {
+    return 0; // the first trial begins without a store
+  }
+}
