@@ -74,9 +74,7 @@ function commandSpec(operation: Operation, cli: CliBinding): CommandSpec {
     words: cli.command,
     summary: operation.summary,
     shape: operation.shape,
-    arguments: cli.positional.map((field) =>
-      argumentSpec(field, fieldSchema(schema, field, operation.name)),
-    ),
+    arguments: cli.positional.map((field) => argumentSpec(field, fieldSchema(schema, field, operation.name))),
     flags: Object.entries(cli.flags).map(([field, flag]) =>
       flagSpec(field, flag, fieldSchema(schema, field, operation.name), required.includes(field)),
     ),

@@ -17,6 +17,7 @@ import { Engine } from './engine/engine.ts';
 import { RoutingMemory } from './engine/routing-memory.ts';
 import { EXTENSIONS } from './extensions/registry.gen.ts';
 import type { Installation } from './operations/operation.ts';
+import type { Clock } from './ports/clock.ts';
 import { type CrashPoints, NO_CRASH_POINTS } from './ports/crash-points.ts';
 import type { ExtensionContext } from './ports/extension.ts';
 import { type Log, SILENT_LOG } from './ports/log.ts';
@@ -30,6 +31,8 @@ export interface ComposeOptions {
   readonly log?: Log;
   readonly crashPoints?: CrashPoints;
   readonly settings?: Partial<EngineSettings>;
+  /** The system's, anchored to this boot, unless said. */
+  readonly clock?: Clock;
   /** How long to wait for another process that uses the home; 0 fails at once. */
   readonly lockWaitMs?: number;
   /** Called once when the store can no longer be believed. */
@@ -94,7 +97,7 @@ function installedExtensions(): readonly InstalledExtension[] {
 export async function compose(options: ComposeOptions): Promise<Composed> {
   const { environment } = options;
   const home = openHome(environment);
-  const clock = createSystemClock(clockAnchor(home.directory));
+  const clock = options.clock ?? createSystemClock(clockAnchor(home.directory));
   const lock = await lockHome(home.directory, clock, options.lockWaitMs ?? LIMITS.lockWaitMs);
   try {
     const settings = { ...settingsFrom(environment), ...options.settings };
@@ -133,8 +136,8 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
       installation: installation(context, home, environment),
       detach,
       async close() {
-        await detach();
         await engine.stop();
+        await detach();
       },
     };
   } catch (error) {

@@ -142,7 +142,7 @@ export function errorFromProblem(problem: Problem): SandboxerError {
 /** Anything thrown, as a registered error. An unregistered one becomes `internal` and keeps its cause. */
 export function asSandboxerError(thrown: unknown): SandboxerError {
   if (thrown instanceof SandboxerError) return thrown;
-  if (thrown instanceof Error && thrown.name === 'AbortError') {
+  if (thrown instanceof Error && (thrown.name === 'AbortError' || thrown.name === 'TimeoutError')) {
     return new SandboxerError('cancelled', 'The request was cancelled.', { cause: thrown });
   }
   return new SandboxerError('internal', 'Something failed that should not have failed.', {

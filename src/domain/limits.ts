@@ -23,6 +23,7 @@ export const LIMITS = {
   stepBackoffFirstMs: 100,
   stepBackoffMaxMs: 10_000,
   provisionTimeoutMs: 10 * 60_000,
+  silencePatienceMs: 120_000,
   extendTimeoutMs: 10_000,
   destroyTimeoutMs: 10 * 60_000,
   drainTimeoutMs: 10_000,

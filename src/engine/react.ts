@@ -3,6 +3,7 @@ import { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { backoffMs, REACTIONS } from '../domain/sandbox/failure.ts';
 import { mustFinish } from '../domain/sandbox/runs.ts';
+import { asSentence } from '../domain/text.ts';
 import { ExtensionError } from '../ports/extension.ts';
 import type { RunRecord, SandboxRecord } from '../ports/store.ts';
 import type { EngineContext } from './context.ts';
@@ -21,7 +22,7 @@ function boundedRetryAfterMs(askedMs: number | null): number | null {
 function publicError(error: unknown, record: SandboxRecord): SandboxerError {
   if (error instanceof SandboxerError) return error;
   if (error instanceof ExtensionError) {
-    return new SandboxerError(REACTIONS[error.kind].code, error.message, {
+    return new SandboxerError(REACTIONS[error.kind].code, asSentence(error.message), {
       sandboxId: record.id,
       cause: error,
     });
@@ -46,13 +47,14 @@ export function judge(engine: EngineContext, record: SandboxRecord, run: RunReco
   const attempt = run.attempt + 1;
   const jitter = engine.entropy.bytes(1)[0]! / 256;
   const waitMs = backoffMs(attempt, LIMITS.stepBackoffFirstMs, LIMITS.stepBackoffMaxMs, jitter);
-  const why = error instanceof Error ? error.message : 'no reason was given';
+  const why = asSentence(error instanceof Error ? error.message : 'no reason was given');
   const exhausted = attempt >= LIMITS.stepAttemptsMax;
   const kind = error instanceof ExtensionError ? error.kind : error instanceof NotYet ? 'transient' : 'bug';
   if (mustFinish(run.kind)) return { kind: 'again', afterMs: waitMs, why, alarm: exhausted };
   const { reaction, coolsDown } = REACTIONS[kind];
   if (engine.clock.nowMs() + waitMs >= run.deadlineAtMs) {
-    return { kind: 'give_up', error: tooLate(record), mayMoveOn: true };
+    const late = run.kind === 'extend' ? publicError(error, record) : tooLate(record);
+    return { kind: 'give_up', error: late, mayMoveOn: true };
   }
   if (reaction === 'retry' && !exhausted) {
     const asked = error instanceof ExtensionError ? boundedRetryAfterMs(error.retryAfterMs) : null;

@@ -2,6 +2,7 @@ import { initialDeadline } from '../domain/deadline/deadline.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { timeoutSignal } from '../ports/clock.ts';
 import { ExtensionError, type Handle, type Observation } from '../ports/extension.ts';
+import { asSentence } from '../domain/text.ts';
 import { observe } from './observe.ts';
 import { referenceOf, type Step, type StepInput } from './step.ts';
 import { collectTelemetry, measureHost } from './telemetry.ts';
@@ -42,12 +43,12 @@ async function resolveAmbiguity(input: StepInput, error: ExtensionError): Promis
   const seen = await observe(input.engine, input.extension, referenceOf(input.record), input.signal);
   if (seen.kind === 'present' && seen.state !== 'dead') return seen.handle;
   if (seen.kind === 'absent' && error.kind === 'ambiguous') {
-    throw new ExtensionError('transient', `${error.message} It was then proven absent.`, { cause: error });
+    throw new ExtensionError('transient', `${asSentence(error.message)} It was then proven absent.`, { cause: error });
   }
   if (seen.kind === 'unknown') {
     throw new ExtensionError(
       'transient',
-      `${error.message} Asked again, the backend did not say: ${seen.cause}.`,
+      `${asSentence(error.message)} Asked again, the backend did not say: ${seen.cause}.`,
     );
   }
   throw new ExtensionError('capacity', error.message, { cause: error });
@@ -68,6 +69,16 @@ export const provision: Step = {
   },
 };
 
+/** A backend that keeps silent is left for the next one; one that says "starting" has until the run's deadline. */
+function patienceEnded(input: StepInput, seen: Observation, silentSinceMs: number): ExtensionError | null {
+  const nowMs = input.engine.clock.nowMs();
+  if (seen.kind === 'unknown' && nowMs - silentSinceMs >= LIMITS.silencePatienceMs) {
+    return new ExtensionError('capacity', `The backend does not say whether it runs: ${seen.cause}`);
+  }
+  if (nowMs >= input.run.deadlineAtMs) return new ExtensionError('transient', 'It is still starting.');
+  return null;
+}
+
 function endedEarly(seen: Observation): ExtensionError | null {
   if (seen.kind === 'absent') {
     return new ExtensionError('capacity', `The backend accepted it and does not have it: ${seen.proof}.`);
@@ -85,9 +96,11 @@ export const proveReady: Step = {
   label: 'waiting until it answers',
   async perform(input) {
     const { engine, extension, record } = input;
+    let silentSinceMs = engine.clock.nowMs();
     for (let pollMs = POLL_FIRST_MS; ; pollMs = Math.min(pollMs * 2, POLL_MAX_MS)) {
       const seen = await observe(engine, extension, referenceOf(record), input.signal);
-      const ended = endedEarly(seen);
+      if (seen.kind !== 'unknown') silentSinceMs = engine.clock.nowMs();
+      const ended = endedEarly(seen) ?? patienceEnded(input, seen, silentSinceMs);
       if (ended !== null) throw ended;
       if (seen.kind === 'present' && seen.state === 'running') {
         const reachability = await extension.reachability({ ...referenceOf(record), handle: seen.handle });

@@ -80,10 +80,10 @@ export const destroy = call({
     runAndAnswer(context, {
       operation: 'destroy',
       input,
-      begin: (current) =>
-        isOver(current.state) || current.run?.kind === 'destroy'
-          ? null
-          : beginDestroy(context.engine.context, 'asked for'),
+      begin(current) {
+        const underWay = current.run?.kind === 'destroy' && current.attention === null;
+        return isOver(current.state) || underWay ? null : beginDestroy(context.engine.context, 'asked for');
+      },
       check: checkAttention,
     }),
 });

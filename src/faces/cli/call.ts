@@ -1,7 +1,8 @@
 /** Commands that ask once and print the answer. */
-import type { CallName } from '../library/transport.ts';
+
 import { SandboxerError } from '../../domain/errors.ts';
 import { connectTransport } from '../library/connect.ts';
+import type { CallName } from '../library/transport.ts';
 import { onInterrupt } from './interrupt.ts';
 import { render } from './render/index.ts';
 import type { CommandSpec, Values } from './spec.ts';

@@ -1,6 +1,6 @@
 import { createSystemClock } from '../../adapters/clock/system-clock.ts';
-import type { EventView } from '../../operations/view.ts';
 import { isOver } from '../../domain/sandbox/lifecycle.ts';
+import type { EventView } from '../../operations/view.ts';
 import { connectTransport } from '../library/connect.ts';
 import { onInterrupt } from './interrupt.ts';
 import { eventLine } from './render/events.ts';

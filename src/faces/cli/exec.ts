@@ -14,7 +14,7 @@ const TIMED_OUT_EXIT = 124;
 const SHELL = ['sh', '-c', 'if command -v bash >/dev/null 2>&1; then exec bash -l; else exec sh -l; fi'];
 
 function terminalSize(): { columns: number; rows: number } {
-  return { columns: process.stdout.columns ?? TERMINAL_COLUMNS, rows: process.stdout.rows ?? TERMINAL_ROWS };
+  return { columns: process.stdout.columns || TERMINAL_COLUMNS, rows: process.stdout.rows || TERMINAL_ROWS };
 }
 
 function withTerminal(input: ExecInput): ExecInput {

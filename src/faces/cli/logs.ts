@@ -1,5 +1,5 @@
-import { OPERATIONS } from '../../operations/table.ts';
 import type { Operation } from '../../operations/operation.ts';
+import { OPERATIONS } from '../../operations/table.ts';
 import { brokenSession, withOpened } from './sessions.ts';
 import type { Values } from './spec.ts';
 import { isReaderGone, type Terminal } from './terminal.ts';

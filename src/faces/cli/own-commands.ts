@@ -29,7 +29,12 @@ const flag = (
 export const ADDED_FLAGS: Readonly<Record<string, readonly FlagSpec[]>> = {
   exec: [flag('tty', '-t, --tty', 'boolean', 'Give the command a terminal')],
   open_port: [
-    flag('listen', '--listen <port>', 'number', 'The port on 127.0.0.1; the same number unless said, 0 for any'),
+    flag(
+      'listen',
+      '--listen <port>',
+      'number',
+      'The port on 127.0.0.1; the same number unless said, 0 for any',
+    ),
   ],
 };
 

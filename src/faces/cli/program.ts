@@ -1,5 +1,5 @@
 /** The command tree, built from the light table; what a command does is loaded when it runs. */
-import { Argument, Command, CommanderError, Option } from 'commander';
+import { Argument, Command, type CommanderError, Option } from 'commander';
 import { inWords } from '../../domain/text.ts';
 import { COMMANDS } from './commands.gen.ts';
 import { usageError } from './failure.ts';
@@ -24,7 +24,10 @@ const GROUPS: Readonly<Record<string, string>> = {
 };
 
 const HEADINGS: readonly (readonly [string, readonly string[]])[] = [
-  ['Sandboxes:', ['create', 'get', 'list', 'destroy', 'recreate', 'extend-ttl', 'activate', 'expire', 'events']],
+  [
+    'Sandboxes:',
+    ['create', 'get', 'list', 'destroy', 'recreate', 'extend-ttl', 'activate', 'expire', 'events'],
+  ],
   ['Inside a sandbox:', ['exec', 'shell', 'cp', 'port', 'logs', 'reachability']],
   ['What there is:', ['profiles', 'extensions', 'route']],
 ];
@@ -43,7 +46,10 @@ function sentencesOf(error: CommanderError, command: Command): Error {
   const help = `See: ${path.join(' ')} --help`;
   const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1');
   const sentence = `${first.charAt(0).toUpperCase()}${first.slice(1)}`;
-  return usageError(sentence.endsWith('.') ? sentence : `${sentence}.`, hint === '' ? help : `${hint} ${help}`);
+  return usageError(
+    sentence.endsWith('.') ? sentence : `${sentence}.`,
+    hint === '' ? help : `${hint} ${help}`,
+  );
 }
 
 /** Thrown instead of leaving the process; help that was asked for is no failure. */

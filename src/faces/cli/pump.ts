@@ -40,7 +40,11 @@ function rawKeys(session: ExecSession): () => void {
 }
 
 /** Runs a session to its end and answers how it ended. */
-export async function pump(session: ExecSession, terminal: Terminal, options: PumpOptions): Promise<ExecExit> {
+export async function pump(
+  session: ExecSession,
+  terminal: Terminal,
+  options: PumpOptions,
+): Promise<ExecExit> {
   const restore = options.raw ? rawKeys(session) : () => undefined;
   const interrupts = onInterrupt(
     (signal) => session.sendSignal(constants.signals[signal]),

@@ -1,6 +1,7 @@
 /** What each command does. Everything heavy is loaded here, by the command that needs it. */
-import type { CommandSpec } from './spec.ts';
+
 import type { Invocation } from './program.ts';
+import type { CommandSpec } from './spec.ts';
 import type { Terminal } from './terminal.ts';
 
 type Run = (invocation: Invocation, terminal: Terminal) => Promise<number>;

@@ -39,12 +39,12 @@ export class Terminal {
   }
 
   get columns(): number {
-    return process.stdout.columns ?? process.stderr.columns ?? WIDTH_FALLBACK;
+    return process.stdout.columns || process.stderr.columns || WIDTH_FALLBACK; // 0 is a terminal without a size
   }
 
   /** Styles text that goes to standard output. */
   readonly paint = (style: Style, text: string): string =>
-    this.#colorOut ? styleText(style, text, { validateStream: false }) : text;
+    this.#colorOut && text !== '' ? styleText(style, text, { validateStream: false }) : text;
 
   /** Styles text that goes to standard error. */
   readonly paintError = (style: Style, text: string): string =>

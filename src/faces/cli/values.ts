@@ -39,7 +39,10 @@ function flagValue(spec: FlagSpec, value: unknown, help: string): unknown {
 
 /** Commander's key of a flag: `--run-id <name>` → `runId`, `--no-wait` → `wait`. */
 export function flagKey(flag: string): string {
-  const name = flag.split(' ').find((word) => word.startsWith('--'))!.replace(/^--(no-)?/, '');
+  const name = flag
+    .split(' ')
+    .find((word) => word.startsWith('--'))!
+    .replace(/^--(no-)?/, '');
   return name.replaceAll(/-([a-z])/g, (_match, letter: string) => letter.toUpperCase());
 }
 
