@@ -29,13 +29,14 @@ async function follow(creating: Creating, id: string): Promise<SandboxView> {
   const listening = new AbortController();
   const signal = AbortSignal.any([leaving, listening.signal]);
   try {
-    for (let after = 0; ; ) {
-      const view = await transport.call('get', { id }, { signal });
-      if (isSettled(view)) return view;
-      for await (const event of transport.events({ id, after, follow: true }, signal)) {
-        after = event.sequence ?? after;
-        if (event.type === 'step') progress.step(String(event.detail.step));
-        else break;
+    for (;;) {
+      for await (const event of transport.events({ id, follow: true }, signal)) {
+        if (event.type === 'step') {
+          progress.step(String(event.detail.step));
+          continue;
+        }
+        const view = await transport.call('get', { id }, { signal });
+        if (isSettled(view)) return view;
       }
       signal.throwIfAborted();
     }
@@ -115,6 +116,7 @@ async function establish(creating: Creating, values: Values): Promise<number> {
     idempotencyKey: randomUUID(),
   });
   creating.id = begun.sandbox_id;
+  progress.step('provisioning');
   leaving.throwIfAborted();
   if (!waits) {
     await print(begun, terminal);

@@ -20,7 +20,8 @@ export function reportFailure(thrown: unknown, terminal: Terminal): number {
   if (terminal.flags.json) {
     terminal.complain(JSON.stringify(problemOf(error), null, 2));
   } else {
-    terminal.complain(`${paintError('red', '✗')} ${printable(error.message, SENTENCE_CHARACTERS)}`);
+    const lines = error.message.split('\n').map((text) => printable(text, SENTENCE_CHARACTERS));
+    terminal.complain(`${paintError('red', '✗')} ${lines.join('\n  ')}`);
     const line = (label: string, text: string | undefined) => {
       if (text === undefined) return;
       terminal.complain(`  ${paintError('dim', `${label}:`)} ${printable(text, SENTENCE_CHARACTERS)}`);

@@ -74,7 +74,7 @@ async function kindOf(path: string): Promise<'directory' | 'file' | 'other' | 'm
 }
 
 /** Makes every directory on the way a real one. A link in the way is never followed: it ends the copy. */
-async function makeDirectory(unpacking: Unpacking, parts: readonly string[], name: string): Promise<string> {
+async function makeDirectory(unpacking: Unpacking, parts: readonly string[]): Promise<string> {
   let path = unpacking.root;
   for (const part of parts) {
     path = join(path, part);
@@ -90,7 +90,7 @@ async function makeDirectory(unpacking: Unpacking, parts: readonly string[], nam
 /** Where the entry goes; what was there under its name is gone, a directory excepted. */
 async function makePlace(unpacking: Unpacking, parts: readonly string[], name: string): Promise<string> {
   if (parts.length === 0) throw refuse(name);
-  const path = join(await makeDirectory(unpacking, parts.slice(0, -1), name), parts.at(-1)!);
+  const path = join(await makeDirectory(unpacking, parts.slice(0, -1)), parts.at(-1)!);
   if ((await kindOf(path)) !== 'directory') {
     await rm(path, { force: true });
     return path;
@@ -127,7 +127,7 @@ async function unpackEntry(unpacking: Unpacking, header: Header, content: Readab
   const { name, type } = header;
   const parts = partsBelow(name, unpacking.top);
   if (type === 'directory') {
-    const path = await makeDirectory(unpacking, parts, name);
+    const path = await makeDirectory(unpacking, parts);
     if (parts.length > 0) unpacking.directoryModes.set(path, header.mode & PERMISSIONS);
   } else if (type === 'file' || type === 'contiguous-file') {
     await makeFile(unpacking, header, content, await makePlace(unpacking, parts, name));

@@ -1,0 +1,165 @@
+/** What every store promises: durable or nothing, one row a change, pages without gaps, slots never oversold. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { openMemoryStore, openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
+import type { Store } from '../../src/ports/store.ts';
+import { createFailingStore } from '../standins/failing-store.ts';
+import { sampleRecord } from '../standins/sample-record.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'sbx-store-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+let opened = 0;
+
+const stores: Record<string, () => Store> = {
+  sqlite: () => openSqliteStore(mkdtempSync(join(directory, `${opened++}-`))),
+  memory: () => openMemoryStore(),
+};
+
+const everything = { project: null, cursor: null, limit: 10 };
+
+for (const [name, open] of Object.entries(stores)) {
+  describe(`the ${name} store`, () => {
+    it('keeps what a transaction wrote, and nothing of one that failed', async () => {
+      const store = open();
+      const kept = sampleRecord();
+      const lost = sampleRecord();
+      await store.transaction((transaction) => transaction.insertSandbox(kept));
+      const failing = store.transaction(async (transaction) => {
+        await transaction.insertSandbox(lost);
+        throw new Error('no');
+      });
+      await expect(failing).rejects.toThrow();
+      expect(await store.getSandbox(kept.id)).toEqual(kept);
+      expect(await store.getSandbox(lost.id)).toBeNull();
+      await store.close();
+    });
+
+    it('lets one failing unit of a shared commit take no other along', async () => {
+      const store = open();
+      const records = Array.from({ length: 20 }, () => sampleRecord());
+      const results = await Promise.allSettled(
+        records.map((record, index) =>
+          store.transaction(async (transaction) => {
+            await transaction.insertSandbox(record);
+            if (index % 3 === 0) throw new Error('no');
+          }),
+        ),
+      );
+      expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(13);
+      const stored = await store.listSandboxes({ ...everything, limit: 100 });
+      expect(stored.items).toHaveLength(13);
+      await store.close();
+    });
+
+    it('refuses a second record of one id', async () => {
+      const store = open();
+      const record = sampleRecord();
+      await store.transaction((transaction) => transaction.insertSandbox(record));
+      const again = store.transaction((transaction) => transaction.insertSandbox(record));
+      await expect(again).rejects.toMatchObject({ code: 'state_conflict' });
+      await store.close();
+    });
+
+    it('writes an update only over the version it was made from', async () => {
+      const store = open();
+      const record = sampleRecord();
+      await store.transaction((transaction) => transaction.insertSandbox(record));
+      const update = () => store.transaction((transaction) => transaction.updateSandbox(record));
+      expect(await update()).toBe(true);
+      expect(await update()).toBe(false);
+      await store.close();
+    });
+
+    it('pages newest first, without gaps or repeats, under every filter', async () => {
+      const store = open();
+      const records = Array.from({ length: 25 }, (_, index) =>
+        sampleRecord({ consumer: { actor: 'adm', project: index % 2 === 0 ? 'even' : 'odd', run_id: null }, labels: { n: String(index % 5) } }),
+      );
+      for (const record of records) await store.transaction((transaction) => transaction.insertSandbox(record));
+      const seen: string[] = [];
+      let cursor: string | null = null;
+      do {
+        const page = await store.listSandboxes({ project: 'even', cursor, limit: 4 });
+        seen.push(...page.items.map(({ id }) => id));
+        cursor = page.nextCursor;
+      } while (cursor !== null);
+      const even = records.filter(({ consumer }) => consumer.project === 'even').map(({ id }) => id);
+      expect(seen).toEqual(even.reverse());
+      const labelled = await store.listSandboxes({ ...everything, label: { key: 'n', value: '3' } });
+      expect(labelled.items.map(({ labels }) => labels.n)).toEqual(['3', '3', '3', '3', '3']);
+      const both = await store.listSandboxes({ ...everything, states: ['ready', 'active'], actor: 'agt' });
+      expect(both.items).toEqual([]);
+      await store.close();
+    });
+
+    it('never hands out more slots than there are (P4)', async () => {
+      const store = open();
+      const takes = await Promise.all(
+        Array.from({ length: 200 }, () => store.transaction((transaction) => transaction.takeSlot('ext.x', 7))),
+      );
+      expect(takes.filter((taken) => taken)).toHaveLength(7);
+      await store.transaction((transaction) => transaction.releaseSlot('ext.x'));
+      expect(await store.slotsUsed('ext.x')).toBe(6);
+      await store.close();
+    });
+
+    it('answers due records earliest first, and none that a run is working on', async () => {
+      const store = open();
+      const due = [300, 100, 200].map((dueAtMs) => sampleRecord({ dueAtMs }));
+      const run = { id: 'r', kind: 'destroy' as const, steps: [], cursor: 0, attempt: 0, lastError: null, startedAtMs: 0, deadlineAtMs: 0, argument: {} };
+      const busy = sampleRecord({ dueAtMs: 50, run });
+      for (const record of [...due, busy]) await store.transaction((transaction) => transaction.insertSandbox(record));
+      expect((await store.listDue(250, 10)).map(({ dueAtMs }) => dueAtMs)).toEqual([100, 200]);
+      expect(await store.nextDueAtMs()).toBe(100);
+      expect((await store.listRuns(10)).map(({ id }) => id)).toEqual([busy.id]);
+      await store.close();
+    });
+
+    it('numbers events from 1 within each sandbox', async () => {
+      const store = open();
+      const record = sampleRecord({ eventSequence: 2 });
+      const events = [
+        { type: 'requested' as const, state: 'requested' as const, detail: {} },
+        { type: 'provision_started' as const, state: 'provisioning' as const, detail: { a: 1 } },
+      ];
+      await store.transaction(async (transaction) => {
+        await transaction.insertSandbox(record);
+        await transaction.appendEvents(record, 5, events);
+      });
+      const stored = await store.listEvents(record.id, 0, 10);
+      expect(stored.map(({ sequence, type }) => [sequence, type])).toEqual([[1, 'requested'], [2, 'provision_started']]);
+      expect(await store.listEvents(record.id, 1, 10)).toHaveLength(1);
+      await store.close();
+    });
+
+    it('keeps the first answer of an idempotency key', async () => {
+      const store = open();
+      const row = { scope: 's', key: 'k', requestHash: 'h', sandboxId: 'x', response: null, createdAtMs: 1 };
+      const insert = () => store.transaction((transaction) => transaction.insertIdempotency(row));
+      expect([await insert(), await insert()]).toEqual([true, false]);
+      for (const answer of ['1', '2']) {
+        await store.transaction((transaction) => transaction.setIdempotencyResponse('s', 'k', answer));
+      }
+      expect((await store.getIdempotency('s', 'k'))?.response).toBe('1');
+      await store.close();
+    });
+  });
+}
+
+describe('the failing store', () => {
+  it('fails every call with the registered error, and never answers', async () => {
+    const store = createFailingStore();
+    const calls = [
+      store.transaction(async () => 1),
+      store.getSandbox('x'),
+      store.listSandboxes(everything),
+      store.listDue(0, 1),
+      store.nextDueAtMs(),
+    ];
+    for (const result of await Promise.allSettled(calls)) {
+      expect(result).toMatchObject({ status: 'rejected', reason: { code: 'store_unavailable' } });
+    }
+  });
+});
