@@ -44,9 +44,9 @@ function queryOf(fields: Raw): string {
   return text === '' ? '' : `?${text}`;
 }
 
-async function readAll(response: IncomingMessage): Promise<string> {
+async function readAll(response: AsyncIterable<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of response) chunks.push(chunk as Uint8Array);
+  for await (const chunk of response) chunks.push(chunk);
   return Buffer.concat(chunks).toString('utf8');
 }
 
@@ -97,7 +97,7 @@ export class HttpTransport implements Transport {
     };
     const sent = { method, path: inQuery ? path + queryOf(rest) : path, headers, signal: options.signal };
     const response = await this.#send(sent, inQuery ? null : JSON.stringify(rest));
-    return JSON.parse(await readAll(response)) as CallOutput<Name>;
+    return JSON.parse(await readAll(this.#content(response, sent))) as CallOutput<Name>;
   }
 
   exec(input: ExecInput, signal?: AbortSignal): Promise<ExecSession> {
@@ -107,7 +107,8 @@ export class HttpTransport implements Transport {
 
   async download(operation: Operation, input: Raw, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const { path, rest } = fillPath(operation, input);
-    return this.#send({ method: 'GET', path: path + queryOf(rest), headers: {}, signal }, null);
+    const sent = { method: 'GET', path: path + queryOf(rest), headers: {}, signal };
+    return this.#content(await this.#send(sent, null), sent);
   }
 
   async upload(
@@ -119,7 +120,7 @@ export class HttpTransport implements Transport {
     const { path, rest } = fillPath(operation, input);
     const headers = { 'content-type': 'application/octet-stream' };
     const sent = { method: operation.http.method, path: path + queryOf(rest), headers, signal };
-    return JSON.parse(await readAll(await this.#send(sent, body)));
+    return JSON.parse(await readAll(this.#content(await this.#send(sent, body), sent)));
   }
 
   async *events(
@@ -127,11 +128,9 @@ export class HttpTransport implements Transport {
     signal?: AbortSignal,
   ): AsyncIterable<EventView> {
     const { path, rest } = fillPath(OPERATIONS.events as unknown as Operation, input);
-    const response = await this.#send(
-      { method: 'GET', path: path + queryOf(rest), headers: {}, signal },
-      null,
-    );
-    for await (const data of parseServerSentEvents(response)) yield JSON.parse(data) as EventView;
+    const sent = { method: 'GET', path: path + queryOf(rest), headers: {}, signal };
+    const content = this.#content(await this.#send(sent, null), sent);
+    for await (const data of parseServerSentEvents(content)) yield JSON.parse(data) as EventView;
   }
 
   openPort(input: { id: string; port: number }, signal?: AbortSignal): Promise<Duplex> {
@@ -173,6 +172,15 @@ export class HttpTransport implements Transport {
     const response = await answered;
     if ((response.statusCode ?? 500) < 400) return response;
     throw await failureOf(response);
+  }
+
+  /** The body of an answer; a server that goes away in the middle of it is told as such. */
+  async *#content(response: IncomingMessage, sent: Sent): AsyncIterable<Uint8Array> {
+    try {
+      yield* response as AsyncIterable<Uint8Array>;
+    } catch (error) {
+      throw this.#unreachable(error as Error, sent.signal);
+    }
   }
 
   #unreachable(error: Error, signal: AbortSignal | undefined): SandboxerError {

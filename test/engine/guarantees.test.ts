@@ -1,0 +1,138 @@
+/** P4, P7 (T8, T9): what many callers at once may and may not get. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { SandboxerError } from '../../src/domain/errors.ts';
+import { type FaultBench, openFaultBench } from '../faults/bench.ts';
+
+const PROFILE = { profile: 'profile.simulated' };
+let bench: FaultBench | null = null;
+const open = async (variables: Record<string, string> = {}) => {
+  bench = await openFaultBench(variables);
+  return bench;
+};
+afterEach(async () => {
+  await bench?.[Symbol.asyncDispose]();
+  bench = null;
+});
+
+function codes(results: readonly PromiseSettledResult<unknown>[]): string[] {
+  return results.map((result) =>
+    result.status === 'fulfilled' ? 'ok' : result.reason instanceof SandboxerError ? result.reason.code : 'other',
+  );
+}
+
+const SIZE = Number(process.env.SANDBOXER_TEST_SCALE ?? 1);
+
+describe('idempotency (P7)', () => {
+  it('same key, same body: one effect and the same answer for fifty at once', async () => {
+    const { sandboxer, things } = await open();
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () => sandboxer.create(PROFILE, { idempotencyKey: 'one' })),
+    );
+    expect(new Set(answers.map(({ status }) => JSON.stringify(status))).size).toBe(1);
+    expect(things()).toHaveLength(1);
+  });
+
+  it('same key, other body: a conflict that names the first', async () => {
+    const { sandboxer } = await open();
+    const first = await sandboxer.create(PROFILE, { idempotencyKey: 'k' });
+    const other = sandboxer.create({ ...PROFILE, ttl: '5m' }, { idempotencyKey: 'k' });
+    await expect(other).rejects.toMatchObject({ code: 'idempotency_conflict', sandboxId: first.id });
+  });
+
+  it('the order of fields does not make another body', async () => {
+    const { sandboxer } = await open();
+    const first = await sandboxer.create({ labels: { a: '1', b: '2' }, ...PROFILE }, { idempotencyKey: 'k' });
+    const again = await sandboxer.create({ ...PROFILE, labels: { b: '2', a: '1' } }, { idempotencyKey: 'k' });
+    expect(again.id).toBe(first.id);
+  });
+
+  it('the answer stays the first one, though the sandbox moves on', async () => {
+    const { sandboxer } = await open();
+    const first = await sandboxer.create(PROFILE, { idempotencyKey: 'k' });
+    await first.destroy();
+    const again = await sandboxer.create(PROFILE, { idempotencyKey: 'k' });
+    expect(again.status).toEqual(first.status);
+  });
+
+  it('an extension with one key is granted once', async () => {
+    const { sandboxer } = await open();
+    const sandbox = await sandboxer.create(PROFILE);
+    const extended = await Promise.all(
+      Array.from({ length: 20 }, () => sandbox.extend('1h', { idempotencyKey: 'e' })),
+    );
+    expect(new Set(extended.map(({ status }) => status.expires_at)).size).toBe(1);
+    const grantedMs = Date.parse(extended[0]!.status.expires_at!) - Date.parse(sandbox.status.expires_at!);
+    expect(grantedMs).toBe(3_600_000);
+  });
+
+  for (const key of ['', 'x'.repeat(201)]) {
+    it(`refuses a key of ${key.length} bytes`, async () => {
+      const { sandboxer } = await open();
+      await expect(sandboxer.create(PROFILE, { idempotencyKey: key })).rejects.toMatchObject({ code: 'invalid_request' });
+    });
+  }
+});
+
+describe('slots (P4)', () => {
+  it(`of ${200 * SIZE} creates at once for 20 slots exactly 20 succeed`, async () => {
+    const { sandboxer, things, composed } = await open({ SANDBOXER_SLOTS: '20' });
+    const results = codes(
+      await Promise.allSettled(Array.from({ length: 200 * SIZE }, () => sandboxer.create(PROFILE))),
+    );
+    expect(results.filter((code) => code === 'ok')).toHaveLength(20);
+    expect(results.filter((code) => code === 'quota_exceeded')).toHaveLength(200 * SIZE - 20);
+    expect(things()).toHaveLength(20);
+    expect(await composed.engine.context.store.slotsUsed('ext.simulated')).toBe(20);
+  });
+
+  it('a destroyed, a failed and a recreated sandbox leave the count right', async () => {
+    const { sandboxer, setFaults, composed } = await open({ SANDBOXER_SLOTS: '2' });
+    const used = () => composed.engine.context.store.slotsUsed('ext.simulated');
+    const one = await sandboxer.create(PROFILE);
+    await one.recreate();
+    expect(await used()).toBe(1);
+    setFaults([{ verb: 'provision', kind: 'quota', times: 1 }]);
+    await expect(sandboxer.create(PROFILE)).rejects.toMatchObject({ code: 'backend_unavailable' });
+    expect(await used()).toBe(1);
+    await one.destroy();
+    expect(await used()).toBe(0);
+  });
+});
+
+describe('one thing at a time', () => {
+  it('destroy during create wins, and leaves nothing', async () => {
+    const { sandboxer, setFaults, things } = await open();
+    setFaults([{ verb: 'provision', kind: 'slow', delayMs: 1_500, times: 1 }]);
+    const creating = sandboxer.create({ ...PROFILE, wait: false });
+    const sandbox = await creating;
+    expect((await sandbox.destroy()).state).toBe('destroyed');
+    expect(things()).toEqual([]);
+  });
+
+  it('of many destroys at once each is told it is destroyed', async () => {
+    const { sandboxer } = await open();
+    const sandbox = await sandboxer.create(PROFILE);
+    const views = await Promise.all(Array.from({ length: 20 }, () => sandbox.destroy()));
+    expect(new Set(views.map(({ state }) => state))).toEqual(new Set(['destroyed']));
+    const types: string[] = [];
+    for await (const event of sandbox.events()) types.push(event.type);
+    expect(types.filter((type) => type === 'absence_proven')).toHaveLength(1);
+  });
+
+  it('recreate gives a new incarnation under the same id', async () => {
+    const { sandboxer, things } = await open();
+    const sandbox = await sandboxer.create(PROFILE);
+    const again = await sandbox.recreate();
+    expect(again.id).toBe(sandbox.id);
+    expect(again.status).toMatchObject({ epoch: 2, state: 'ready' });
+    expect(things()).toEqual([`sbx-${sandbox.id}-e2`]);
+  });
+
+  it('what is destroyed cannot be recreated, extended or used', async () => {
+    const { sandboxer } = await open();
+    const sandbox = await sandboxer.create(PROFILE);
+    await sandbox.destroy();
+    const attempts = [sandbox.recreate(), sandbox.extend('1h'), sandbox.run(['true'])];
+    expect(codes(await Promise.allSettled(attempts))).toEqual(['state_conflict', 'state_conflict', 'state_conflict']);
+  });
+});
