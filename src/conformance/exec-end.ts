@@ -22,7 +22,9 @@ export const EXEC_END_CASES: readonly CaseRow[] = [
       const session = await start(bench, made, ['sleep', '60']);
       await expectBusy(bench, made);
       session.close();
-      const ended = session.exit.catch((error: unknown) => ensureContractError(error, 'the exit of a closed session'));
+      const ended = session.exit.catch((error: unknown) =>
+        ensureContractError(error, 'the exit of a closed session'),
+      );
       await bench.within(ended, 'the end of a closed command');
       await expectIdle(bench, made);
     },

@@ -46,7 +46,7 @@ export const LIMITS = {
   rateLimitPrincipals: 10_000,
   rateLimitPerSecond: 2_000,
   rateLimitBurst: 4_000,
-  authenticationFailuresPerMinute: 60,
+  authenticationFailuresPerMinute: 600,
   eventStreamBacklog: 1_000,
   slotsDefault: 1_000,
 } as const;

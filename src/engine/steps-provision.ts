@@ -1,8 +1,8 @@
 import { initialDeadline } from '../domain/deadline/deadline.ts';
 import { LIMITS } from '../domain/limits.ts';
+import { asSentence } from '../domain/text.ts';
 import { timeoutSignal } from '../ports/clock.ts';
 import { ExtensionError, type Handle, type Observation } from '../ports/extension.ts';
-import { asSentence } from '../domain/text.ts';
 import { observe } from './observe.ts';
 import { referenceOf, type Step, type StepInput } from './step.ts';
 import { collectTelemetry, measureHost } from './telemetry.ts';
@@ -43,7 +43,9 @@ async function resolveAmbiguity(input: StepInput, error: ExtensionError): Promis
   const seen = await observe(input.engine, input.extension, referenceOf(input.record), input.signal);
   if (seen.kind === 'present' && seen.state !== 'dead') return seen.handle;
   if (seen.kind === 'absent' && error.kind === 'ambiguous') {
-    throw new ExtensionError('transient', `${asSentence(error.message)} It was then proven absent.`, { cause: error });
+    throw new ExtensionError('transient', `${asSentence(error.message)} It was then proven absent.`, {
+      cause: error,
+    });
   }
   if (seen.kind === 'unknown') {
     throw new ExtensionError(

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { LIMITS } from '../domain/limits.ts';
 import { isOver } from '../domain/sandbox/lifecycle.ts';
+import type { SandboxRecord } from '../ports/store.ts';
 import { visibleSandbox } from './access.ts';
-import { events } from './operation.ts';
+import { events, type OperationContext } from './operation.ts';
 import { sandboxIdField } from './sandboxes.ts';
 import { type EventView, eventSchema, eventView } from './view.ts';
 
@@ -32,6 +33,55 @@ class Mailbox<Item> {
  * Stored events from `after` on; with `follow`, then new ones as they are committed and the steps under way
  * (sequence null, not stored), until the sandbox is destroyed or nobody listens any more.
  */
+async function* stream(
+  context: OperationContext,
+  first: SandboxRecord,
+  after: number,
+  follow: boolean,
+): AsyncIterable<EventView> {
+  const { id } = first;
+  const { store, bus, clock } = context.engine.context;
+  const mailbox = new Mailbox<EventView>();
+  const stops = [
+    bus.onCommitted(({ record, events: committed }) => {
+      if (record.id !== id) return;
+      for (const event of committed) mailbox.put(eventView({ ...event, sandboxId: id }));
+    }),
+    bus.onProgress(({ sandboxId, step, attempt }) => {
+      if (sandboxId !== id) return;
+      const at = new Date(clock.nowMs()).toISOString();
+      mailbox.put({
+        sandbox_id: id,
+        sequence: null,
+        at,
+        type: 'step',
+        state: null,
+        detail: { step, attempt },
+      });
+    }),
+  ];
+  try {
+    let record = first;
+    let seen = after;
+    for (;;) {
+      const page = await store.listEvents(id, seen, LIMITS.eventStreamBacklog);
+      for (const event of page) yield eventView(event);
+      seen = page.at(-1)?.sequence ?? seen;
+      if (page.length < LIMITS.eventStreamBacklog) break;
+    }
+    while (follow && !context.signal.aborted && !isOver(record.state)) {
+      for (const event of await mailbox.take(context.signal)) {
+        if (event.sequence !== null && event.sequence <= seen) continue;
+        seen = event.sequence ?? seen;
+        yield event;
+      }
+      record = await visibleSandbox(context, id);
+    }
+  } finally {
+    for (const stop of stops) stop();
+  }
+}
+
 export const sandboxEvents = events({
   name: 'events',
   summary: 'What happened to a sandbox, and, following, what happens',
@@ -52,46 +102,7 @@ export const sandboxEvents = events({
     positional: ['id'],
     flags: { after: '--after <sequence>', follow: '--follow' },
   },
-  async *run(context, { id, after, follow }) {
-    const { store, bus, clock } = context.engine.context;
-    const mailbox = new Mailbox<EventView>();
-    const stops = [
-      bus.onCommitted(({ record, events: committed }) => {
-        if (record.id !== id) return;
-        for (const event of committed) mailbox.put(eventView({ ...event, sandboxId: id }));
-      }),
-      bus.onProgress(({ sandboxId, step, attempt }) => {
-        if (sandboxId !== id) return;
-        const at = new Date(clock.nowMs()).toISOString();
-        mailbox.put({
-          sandbox_id: id,
-          sequence: null,
-          at,
-          type: 'step',
-          state: null,
-          detail: { step, attempt },
-        });
-      }),
-    ];
-    try {
-      let record = await visibleSandbox(context, id);
-      let seen = after;
-      for (;;) {
-        const page = await store.listEvents(id, seen, LIMITS.eventStreamBacklog);
-        for (const event of page) yield eventView(event);
-        seen = page.at(-1)?.sequence ?? seen;
-        if (page.length < LIMITS.eventStreamBacklog) break;
-      }
-      while (follow && !context.signal.aborted && !isOver(record.state)) {
-        for (const event of await mailbox.take(context.signal)) {
-          if (event.sequence !== null && event.sequence <= seen) continue;
-          seen = event.sequence ?? seen;
-          yield event;
-        }
-        record = await visibleSandbox(context, id);
-      }
-    } finally {
-      for (const stop of stops) stop();
-    }
+  async run(context, { id, after, follow }) {
+    return stream(context, await visibleSandbox(context, id), after, follow);
   },
 });

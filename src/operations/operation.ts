@@ -100,7 +100,8 @@ export interface EventsOperation<Input extends z.ZodType = z.ZodType, Output ext
   extends Common<Input> {
   readonly shape: 'events';
   readonly output: Output;
-  run(context: OperationContext, input: z.output<Input>): AsyncIterable<z.input<Output>>;
+  /** Rejects before the stream begins where there is nothing to stream. */
+  run(context: OperationContext, input: z.output<Input>): Promise<AsyncIterable<z.input<Output>>>;
 }
 
 export interface TunnelOperation<Input extends z.ZodType = z.ZodType> extends Common<Input> {

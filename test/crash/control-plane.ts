@@ -31,7 +31,9 @@ if (order.resume) await composed.engine.reconciler.resumeRuns();
 const transport = new LocalTransport(composed);
 let answer: unknown;
 try {
-  answer = await transport.call(order.operation, order.input as CallInput<CallName>, { idempotencyKey: order.key });
+  answer = await transport.call(order.operation, order.input as CallInput<CallName>, {
+    idempotencyKey: order.key,
+  });
 } catch (error) {
   answer = { error: error instanceof Error ? error.message : String(error) };
 }

@@ -35,13 +35,16 @@ function run(environment: CrashEnvironment, order: ControlPlaneOrder): Promise<O
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => {
-      if (code !== null && code !== 0) reject(new Error(`the control plane ended with ${code}: ${complaints}`));
+      if (code !== null && code !== 0)
+        reject(new Error(`the control plane ended with ${code}: ${complaints}`));
       else resolve({ signal, text });
     });
   });
 }
 
-const REQUESTS: Readonly<Record<CrashOperation, { operation: ControlPlaneOrder['operation']; input: object }>> = {
+const REQUESTS: Readonly<
+  Record<CrashOperation, { operation: ControlPlaneOrder['operation']; input: object }>
+> = {
   create: { operation: 'create', input: {} },
   destroy: { operation: 'destroy', input: {} },
   extend: { operation: 'extend_ttl', input: { duration: '5m' } },
@@ -95,7 +98,13 @@ export async function crashTrial(
   const order = { ...REQUESTS[operation], key: randomUUID(), crashAt: null, resume: false };
   let input: Record<string, unknown> = { ...order.input, profile: environment.profile };
   if (operation !== 'create') {
-    const create = { operation: 'create' as const, input: { profile: environment.profile }, key: randomUUID(), crashAt: null, resume: false };
+    const create = {
+      operation: 'create' as const,
+      input: { profile: environment.profile },
+      key: randomUUID(),
+      crashAt: null,
+      resume: false,
+    };
     const made = JSON.parse((await run(environment, create)).text) as SandboxView;
     input = { ...order.input, id: made.sandbox_id };
   }
@@ -103,12 +112,12 @@ export async function crashTrial(
   const crashed = await run(environment, { ...order, input, crashAt: point });
   const records = readRecords(environment.home);
   const afterCrash =
-    operation === 'create'
-      ? (records[before] ?? null)
-      : (records.find(({ id }) => id === input.id) ?? null);
+    operation === 'create' ? (records[before] ?? null) : (records.find(({ id }) => id === input.id) ?? null);
   look(afterCrash);
   const answer = JSON.parse((await run(environment, { ...order, input, resume: true })).text) as SandboxView;
-  const repeated = JSON.parse((await run(environment, { ...order, input, resume: true })).text) as SandboxView;
+  const repeated = JSON.parse(
+    (await run(environment, { ...order, input, resume: true })).text,
+  ) as SandboxView;
   return {
     reached: crashed.signal === 'SIGKILL',
     afterCrash,

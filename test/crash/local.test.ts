@@ -2,10 +2,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { Cgroups, findCgroups, readCgroupFiles } from '../../src/extensions/local/cgroups.ts';
 import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
-import { localDirectory } from '../standins/local-harness.ts';
+import { Cgroups, findCgroups, readCgroupFiles } from '../../src/extensions/local/cgroups.ts';
 import { destroyAll } from '../standins/destroy-all.ts';
+import { localDirectory } from '../standins/local-harness.ts';
 import { type CrashOperation, crashTrial, nameOf, pointsOf } from './crash-trial.ts';
 
 const home = localDirectory();
@@ -28,12 +28,16 @@ const EXPECTED_STATE: Readonly<Record<CrashOperation, readonly string[]>> = {
 async function trial(operation: CrashOperation, point: string, profile: string): Promise<void> {
   const environment = { home: home.path, variables: {}, profile };
   const report = await crashTrial(environment, operation, point, (record) => {
-    if (record !== null && record.handle === null && existsSync(join(boxes, nameOf(record)))) lostHandles += 1;
+    if (record !== null && record.handle === null && existsSync(join(boxes, nameOf(record))))
+      lostHandles += 1;
   });
   expect(report.reached, `${point} was reached`).toBe(true);
   expect(EXPECTED_STATE[operation]).toContain(report.answer.state);
   expect(report.repeated).toEqual(report.answer);
-  const wanted = report.records.filter((record) => record.desired === 'present').map(nameOf).sort();
+  const wanted = report.records
+    .filter((record) => record.desired === 'present')
+    .map(nameOf)
+    .sort();
   expect(readdirSync(boxes).sort()).toEqual(wanted);
   expect(readdirSync(join(boxes, '..', 'ids'))).toHaveLength(process.getuid?.() === 0 ? wanted.length : 0);
   const gone = report.records.map(nameOf).filter((name) => !wanted.includes(name));

@@ -36,10 +36,20 @@ async function trial(operation: CrashOperation, point: string): Promise<void> {
     expect(report.reached, `${point} was reached`).toBe(true);
     expect(EXPECTED_STATE[operation]).toContain(report.answer.state);
     expect(report.repeated).toEqual(report.answer);
-    const wanted = report.records.filter((record) => record.desired === 'present').map(nameOf).sort();
-    const there = truth.things().map((thing) => thing.name).sort();
+    const wanted = report.records
+      .filter((record) => record.desired === 'present')
+      .map(nameOf)
+      .sort();
+    const there = truth
+      .things()
+      .map((thing) => thing.name)
+      .sort();
     expect(there).toEqual(wanted);
-    const open = truth.bill().filter((interval) => interval.endAtMs === null).map((interval) => interval.name).sort();
+    const open = truth
+      .bill()
+      .filter((interval) => interval.endAtMs === null)
+      .map((interval) => interval.name)
+      .sort();
     expect(open).toEqual(wanted);
   } finally {
     truth.close();

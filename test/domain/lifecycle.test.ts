@@ -7,10 +7,10 @@ import {
   INITIAL_STATE,
   isOver,
   isUsable,
-  type LifecycleEvent,
   LIVE_STATES,
-  STATES,
+  type LifecycleEvent,
   type SandboxState,
+  STATES,
   TRANSITIONS,
   transition,
 } from '../../src/domain/sandbox/lifecycle.ts';

@@ -31,12 +31,23 @@ describe('a route', () => {
   const orders: [string, RouteRequest, string[]][] = [
     ['prefers self-hosted', request(), ['ext.a', 'ext.b', 'ext.c']],
     ['takes the lowest cost', request({ strategy: 'lowest-cost' }), ['ext.a', 'ext.b', 'ext.c']],
-    ['takes the lowest measured latency', request({ strategy: 'lowest-latency' }), ['ext.c', 'ext.b', 'ext.a']],
+    [
+      'takes the lowest measured latency',
+      request({ strategy: 'lowest-latency' }),
+      ['ext.c', 'ext.b', 'ext.a'],
+    ],
     ['skips self-hosted when told to', request({ forceCloud: true }), ['ext.b', 'ext.c']],
     ['holds the price limit', request({ maxMicroUsdPerHour: 50_000 }), ['ext.a']],
   ];
   for (const [what, asked, order] of orders) {
-    it(what, () => expect(decideRoute([cheap, fast, local].sort((l, r) => (l.extensionId < r.extensionId ? -1 : 1)), asked).order).toEqual(order));
+    it(what, () =>
+      expect(
+        decideRoute(
+          [cheap, fast, local].sort((l, r) => (l.extensionId < r.extensionId ? -1 : 1)),
+          asked,
+        ).order,
+      ).toEqual(order),
+    );
   }
 
   const exclusions: [string, Partial<CandidateFacts>, RegExp][] = [
@@ -50,7 +61,11 @@ describe('a route', () => {
     it(`leaves out what is ${what}, and says so`, () => {
       const decision = decideRoute([candidate('ext.x', change)], request());
       expect(decision.order).toEqual([]);
-      expect(decision.candidates[0]).toMatchObject({ chosen: false, rank: null, reason: expect.stringMatching(reason) });
+      expect(decision.candidates[0]).toMatchObject({
+        chosen: false,
+        rank: null,
+        reason: expect.stringMatching(reason),
+      });
     });
   }
 

@@ -16,9 +16,26 @@ describe('durations', () => {
     ]);
   });
 
-  for (const text of ['', '0s', '-5m', '1.5h', '5', 'm5', '5 m', '5M', '1h30m', '01s', '366d', '9999999999d', ' 5m', '5m\n']) {
+  for (const text of [
+    '',
+    '0s',
+    '-5m',
+    '1.5h',
+    '5',
+    'm5',
+    '5 m',
+    '5M',
+    '1h30m',
+    '01s',
+    '366d',
+    '9999999999d',
+    ' 5m',
+    '5m\n',
+  ]) {
     it(`refuses ${JSON.stringify(text)} with a sentence and a next step`, () => {
-      expect(() => parseDurationMs(text)).toThrowError(expect.objectContaining({ code: 'invalid_duration', nextStep: expect.any(String) }));
+      expect(() => parseDurationMs(text)).toThrowError(
+        expect.objectContaining({ code: 'invalid_duration', nextStep: expect.any(String) }),
+      );
     });
   }
 
@@ -50,7 +67,8 @@ describe('deadlines (P5, P6)', () => {
 
   it('repeated extension ends at the cap', () => {
     let expiresAtMs = 10_000;
-    for (let round = 0; round < 100; round += 1) expiresAtMs = extendDeadline(expiresAtMs, 5_000, 60_000, 0).expiresAtMs;
+    for (let round = 0; round < 100; round += 1)
+      expiresAtMs = extendDeadline(expiresAtMs, 5_000, 60_000, 0).expiresAtMs;
     expect(expiresAtMs).toBe(60_000);
   });
 
@@ -83,16 +101,29 @@ describe('deadlines (P5, P6)', () => {
 describe('names', () => {
   it('of a backend derive from id and epoch, and lead back', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: 10, maxLength: 10 }), fc.integer({ min: 1, max: 10 ** 8 }), (bytes, epoch) => {
-        const id = sandboxId(bytes);
-        expect(isSandboxId(id)).toBe(true);
-        expect(parseBackendName(backendName(id, epoch))).toEqual({ sandboxId: id, epoch });
-      }),
+      fc.property(
+        fc.uint8Array({ minLength: 10, maxLength: 10 }),
+        fc.integer({ min: 1, max: 10 ** 8 }),
+        (bytes, epoch) => {
+          const id = sandboxId(bytes);
+          expect(isSandboxId(id)).toBe(true);
+          expect(parseBackendName(backendName(id, epoch))).toEqual({ sandboxId: id, epoch });
+        },
+      ),
     );
   });
 
   it('outside our space are not taken for ours', () => {
-    for (const name of ['', 'sbx-', 'sbx-UPPER00000', 'sbx-abcdefghjk-e0', 'xsbx-abcdefghjk', 'sbx-abcdefghjk\n', 'sbx-../../etc', 'sbx-abcdefghjk-e1x']) {
+    for (const name of [
+      '',
+      'sbx-',
+      'sbx-UPPER00000',
+      'sbx-abcdefghjk-e0',
+      'xsbx-abcdefghjk',
+      'sbx-abcdefghjk\n',
+      'sbx-../../etc',
+      'sbx-abcdefghjk-e1x',
+    ]) {
       expect(parseBackendName(name), name).toBeNull();
     }
   });
@@ -119,11 +150,15 @@ describe('text', () => {
 describe('back-off', () => {
   it('doubles between its bounds, with jitter that never goes over', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 1_000 }), fc.double({ min: 0, max: 0.999, noNaN: true }), (attempt, jitter) => {
-        const waitMs = backoffMs(attempt, 100, 10_000, jitter);
-        expect(waitMs).toBeGreaterThanOrEqual(50);
-        expect(waitMs).toBeLessThanOrEqual(10_000);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 1_000 }),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        (attempt, jitter) => {
+          const waitMs = backoffMs(attempt, 100, 10_000, jitter);
+          expect(waitMs).toBeGreaterThanOrEqual(50);
+          expect(waitMs).toBeLessThanOrEqual(10_000);
+        },
+      ),
     );
   });
 });

@@ -16,7 +16,11 @@ afterEach(async () => {
 
 function codes(results: readonly PromiseSettledResult<unknown>[]): string[] {
   return results.map((result) =>
-    result.status === 'fulfilled' ? 'ok' : result.reason instanceof SandboxerError ? result.reason.code : 'other',
+    result.status === 'fulfilled'
+      ? 'ok'
+      : result.reason instanceof SandboxerError
+        ? result.reason.code
+        : 'other',
   );
 }
 
@@ -68,7 +72,9 @@ describe('idempotency (P7)', () => {
   for (const key of ['', 'x'.repeat(201)]) {
     it(`refuses a key of ${key.length} bytes`, async () => {
       const { sandboxer } = await open();
-      await expect(sandboxer.create(PROFILE, { idempotencyKey: key })).rejects.toMatchObject({ code: 'invalid_request' });
+      await expect(sandboxer.create(PROFILE, { idempotencyKey: key })).rejects.toMatchObject({
+        code: 'invalid_request',
+      });
     });
   }
 });
@@ -133,6 +139,10 @@ describe('one thing at a time', () => {
     const sandbox = await sandboxer.create(PROFILE);
     await sandbox.destroy();
     const attempts = [sandbox.recreate(), sandbox.extend('1h'), sandbox.run(['true'])];
-    expect(codes(await Promise.allSettled(attempts))).toEqual(['state_conflict', 'state_conflict', 'state_conflict']);
+    expect(codes(await Promise.allSettled(attempts))).toEqual([
+      'state_conflict',
+      'state_conflict',
+      'state_conflict',
+    ]);
   });
 });

@@ -61,7 +61,13 @@ describe('the orphan sweep', () => {
     );
   });
 
-  for (const kind of ['list_page_missing', 'list_loop', 'error_before', 'timeout_before', 'truncated_body'] as const) {
+  for (const kind of [
+    'list_page_missing',
+    'list_loop',
+    'error_before',
+    'timeout_before',
+    'truncated_body',
+  ] as const) {
     it(`kills nothing when the list suffers ${kind}`, async () => {
       bench = await openFaultBench();
       for (let index = 0; index < 3; index += 1) await plant(newName());

@@ -41,7 +41,11 @@ describe('the reaper', () => {
     expect(lateMs).toBeGreaterThanOrEqual(0);
     expect(lateMs).toBeLessThan(5_000);
     expect(expired.detail).toEqual({ cause: 'ttl' });
-    expect((await typesOf(current, sandbox.id)).slice(-3)).toEqual(['time_ran_out', 'destroy_started', 'absence_proven']);
+    expect((await typesOf(current, sandbox.id)).slice(-3)).toEqual([
+      'time_ran_out',
+      'destroy_started',
+      'absence_proven',
+    ]);
     expect(current.things()).toEqual([]);
   });
 
@@ -67,7 +71,10 @@ describe('the reaper', () => {
     for (let round = 0; round < 5; round += 1) view = await sandbox.extend('20h');
     const lifeMs = Date.parse(view.status.expires_at!) - Date.parse(view.status.ready_at!);
     expect(lifeMs).toBe(24 * 3_600_000);
-    expect(view.status.grant).toMatchObject({ granted: null, cut_reason: expect.stringContaining('ttl.max') });
+    expect(view.status.grant).toMatchObject({
+      granted: null,
+      cut_reason: expect.stringContaining('ttl.max'),
+    });
   });
 
   it('reads do not move the clock', async () => {
@@ -88,9 +95,17 @@ describe('expire, the belt for schedulers', () => {
     await clock.sleep(2_000);
     const transport = sandboxer.transport;
     expect((await transport.call('expire', {})).results).toEqual([
-      { sandbox_id: sandbox.id, profile_id: 'profile.simulated', cause: 'ttl', result: 'dry-run', detail: null },
+      {
+        sandbox_id: sandbox.id,
+        profile_id: 'profile.simulated',
+        cause: 'ttl',
+        result: 'dry-run',
+        detail: null,
+      },
     ]);
-    expect((await transport.call('expire', { apply: true })).results[0]).toMatchObject({ result: 'destroyed' });
+    expect((await transport.call('expire', { apply: true })).results[0]).toMatchObject({
+      result: 'destroyed',
+    });
     expect((await transport.call('expire', { apply: true })).results).toEqual([]);
   });
 });
@@ -114,7 +129,13 @@ describe('the clock', () => {
     const clock = createSystemClock();
     const controller = new AbortController();
     const long = clock.sleep(2 ** 40, controller.signal);
-    const outcome = await Promise.race([long.then(() => 'woke', () => 'aborted'), clock.sleep(30).then(() => 'still asleep')]);
+    const outcome = await Promise.race([
+      long.then(
+        () => 'woke',
+        () => 'aborted',
+      ),
+      clock.sleep(30).then(() => 'still asleep'),
+    ]);
     expect(outcome).toBe('still asleep');
     controller.abort();
     await expect(long).rejects.toThrow();

@@ -4,11 +4,11 @@ import type { FaultRuleInput } from '../../src/extensions/simulated/config.ts';
 import { LocalTransport } from '../../src/faces/library/local-transport.ts';
 import { Sandboxer } from '../../src/faces/library/sandboxer.ts';
 import { type Composed, compose } from '../../src/main.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import { createHastyClock } from '../standins/hasty-clock.ts';
 import { setFaults } from '../standins/simulated-backend.ts';
 import { temporaryDirectory } from '../standins/simulated-harness.ts';
 import { readSimulatedTruth, type SimulatedTruth } from '../standins/simulated-truth.ts';
-import type { Clock } from '../../src/ports/clock.ts';
 
 const HASTE = 20;
 

@@ -98,7 +98,10 @@ const OBSERVE: Column = {
 
 const DESTROY: Column = {
   ...each([...BROKEN_ANSWERS, ...REFUSED], ['destroyed', 'attention']),
-  ...each(['truncated_body', 'garbage_body', 'html_body', 'huge_body', 'deep_nesting', 'wrong_types'], ['destroyed', 'destroyed']),
+  ...each(
+    ['truncated_body', 'garbage_body', 'html_body', 'huge_body', 'deep_nesting', 'wrong_types'],
+    ['destroyed', 'destroyed'],
+  ),
   slow: ['destroyed', 'destroyed'],
   doubled: ['destroyed', 'destroyed'],
   conflict_destroy: ['destroyed', 'attention'],
@@ -123,7 +126,12 @@ const COLUMNS: Readonly<Record<StepVerb, Column>> = {
 };
 
 export const FAULT_TABLE: readonly FaultRow[] = STEP_VERBS.flatMap((verb) =>
-  Object.entries(COLUMNS[verb]).map(([kind, [once, always]]) => ({ verb, kind: kind as FaultKind, once, always })),
+  Object.entries(COLUMNS[verb]).map(([kind, [once, always]]) => ({
+    verb,
+    kind: kind as FaultKind,
+    once,
+    always,
+  })),
 );
 
 /** Every fault that fits a step, from the backend's own list: the table must hold each. */

@@ -27,7 +27,10 @@ export function localDirectory(): { readonly path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
-export function localContext(directory: string, environment: ExtensionContext['environment'] = {}): ExtensionContext {
+export function localContext(
+  directory: string,
+  environment: ExtensionContext['environment'] = {},
+): ExtensionContext {
   return {
     directory,
     secret: new Uint8Array(32).fill(7),

@@ -75,9 +75,13 @@ for (const [name, open] of Object.entries(stores)) {
     it('pages newest first, without gaps or repeats, under every filter', async () => {
       const store = open();
       const records = Array.from({ length: 25 }, (_, index) =>
-        sampleRecord({ consumer: { actor: 'adm', project: index % 2 === 0 ? 'even' : 'odd', run_id: null }, labels: { n: String(index % 5) } }),
+        sampleRecord({
+          consumer: { actor: 'adm', project: index % 2 === 0 ? 'even' : 'odd', run_id: null },
+          labels: { n: String(index % 5) },
+        }),
       );
-      for (const record of records) await store.transaction((transaction) => transaction.insertSandbox(record));
+      for (const record of records)
+        await store.transaction((transaction) => transaction.insertSandbox(record));
       const seen: string[] = [];
       let cursor: string | null = null;
       do {
@@ -97,7 +101,9 @@ for (const [name, open] of Object.entries(stores)) {
     it('never hands out more slots than there are (P4)', async () => {
       const store = open();
       const takes = await Promise.all(
-        Array.from({ length: 200 }, () => store.transaction((transaction) => transaction.takeSlot('ext.x', 7))),
+        Array.from({ length: 200 }, () =>
+          store.transaction((transaction) => transaction.takeSlot('ext.x', 7)),
+        ),
       );
       expect(takes.filter((taken) => taken)).toHaveLength(7);
       await store.transaction((transaction) => transaction.releaseSlot('ext.x'));
@@ -108,9 +114,20 @@ for (const [name, open] of Object.entries(stores)) {
     it('answers due records earliest first, and none that a run is working on', async () => {
       const store = open();
       const due = [300, 100, 200].map((dueAtMs) => sampleRecord({ dueAtMs }));
-      const run = { id: 'r', kind: 'destroy' as const, steps: [], cursor: 0, attempt: 0, lastError: null, startedAtMs: 0, deadlineAtMs: 0, argument: {} };
+      const run = {
+        id: 'r',
+        kind: 'destroy' as const,
+        steps: [],
+        cursor: 0,
+        attempt: 0,
+        lastError: null,
+        startedAtMs: 0,
+        deadlineAtMs: 0,
+        argument: {},
+      };
       const busy = sampleRecord({ dueAtMs: 50, run });
-      for (const record of [...due, busy]) await store.transaction((transaction) => transaction.insertSandbox(record));
+      for (const record of [...due, busy])
+        await store.transaction((transaction) => transaction.insertSandbox(record));
       expect((await store.listDue(250, 10)).map(({ dueAtMs }) => dueAtMs)).toEqual([100, 200]);
       expect(await store.nextDueAtMs()).toBe(100);
       expect((await store.listRuns(10)).map(({ id }) => id)).toEqual([busy.id]);
@@ -129,7 +146,10 @@ for (const [name, open] of Object.entries(stores)) {
         await transaction.appendEvents(record, 5, events);
       });
       const stored = await store.listEvents(record.id, 0, 10);
-      expect(stored.map(({ sequence, type }) => [sequence, type])).toEqual([[1, 'requested'], [2, 'provision_started']]);
+      expect(stored.map(({ sequence, type }) => [sequence, type])).toEqual([
+        [1, 'requested'],
+        [2, 'provision_started'],
+      ]);
       expect(await store.listEvents(record.id, 1, 10)).toHaveLength(1);
       await store.close();
     });

@@ -4,7 +4,7 @@ import { asSandboxerError } from '../../domain/errors.ts';
 import { connectTransport } from '../library/connect.ts';
 import type { Transport } from '../library/transport.ts';
 import { usageError } from './failure.ts';
-import { ALL_COMMANDS } from './program.ts';
+import { ALL_COMMANDS, GROUPS } from './program.ts';
 import type { CommandSpec, Values } from './spec.ts';
 
 const SHELLS = ['bash', 'zsh', 'fish'];
@@ -84,11 +84,7 @@ function describe(spec: CommandSpec, known: { ids: Suggestion[]; profiles: Sugge
 export async function answerCompletion(words: readonly string[]): Promise<void> {
   const typed = words[0] === '--' ? words.slice(1) : words;
   const known = await suggestions(typed);
+  for (const [group, summary] of Object.entries(GROUPS)) tab.command(group, summary);
   for (const spec of ALL_COMMANDS) describe(spec, known);
-  for (const group of new Set(
-    ALL_COMMANDS.filter(({ words: [, second] }) => second !== undefined).map(({ words: [first] }) => first!),
-  )) {
-    tab.command(group, '');
-  }
   tab.parse([...typed]);
 }

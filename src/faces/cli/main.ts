@@ -15,6 +15,13 @@ function earlyTerminal(words: readonly string[]): Terminal {
   });
 }
 
+/** Other ways to ask for the same: `help create`, `--version`. */
+function usual(words: readonly string[]): readonly string[] {
+  const [first, ...rest] = words;
+  if (first === 'help') return [...rest, '--help'];
+  return first === '--version' || first === '-V' ? ['version', ...rest] : words;
+}
+
 function parse(words: readonly string[]): Invocation | null {
   let found: Invocation | null = null;
   const program = buildProgram((invocation) => {
@@ -40,7 +47,7 @@ async function main(words: readonly string[]): Promise<number> {
       await answerCompletion(words.slice(1));
       return 0;
     }
-    const invocation = parse(words[0] === '--version' || words[0] === '-V' ? ['version'] : words);
+    const invocation = parse(usual(words));
     if (invocation === null) return 0;
     terminal = new Terminal(invocation.flags);
     const { runCommand } = await import('./run.ts');

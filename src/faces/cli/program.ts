@@ -14,7 +14,8 @@ export interface Invocation {
   readonly flags: GlobalFlags;
 }
 
-const GROUPS: Readonly<Record<string, string>> = {
+/** First words that stand before others, and what they are about. */
+export const GROUPS: Readonly<Record<string, string>> = {
   profiles: 'The recipes',
   extensions: 'The backends',
   route: 'How a backend is chosen',

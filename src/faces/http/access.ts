@@ -61,7 +61,6 @@ export class Gatekeeper {
   }
 
   async #byToken(request: RequestOrigin): Promise<Principal> {
-    this.#failures.peek(request.remoteAddress);
     const token = /^Bearer ([\x21-\x7e]{1,200})$/.exec(request.authorization ?? '')?.[1];
     const principal = token === undefined ? null : await authenticate(this.#engine, token);
     if (principal !== null) return principal;

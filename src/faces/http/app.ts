@@ -71,7 +71,7 @@ async function respond(
       return json(await operation.run(context, input, request.body ?? emptyBody()));
     case 'events':
       return serverSentEvents(
-        operation.run(context, input) as AsyncIterable<{ sequence: number | null; type: string }>,
+        (await operation.run(context, input)) as AsyncIterable<{ sequence: number | null; type: string }>,
       );
     case 'tunnel':
       throw new SandboxerError('invalid_request', 'This route speaks WebSocket only.', {

@@ -22,14 +22,11 @@ export class RateLimit {
 
   /** Takes one; throws `rate_limited` with the wait when there is none. */
   take(key: string): void {
-    this.peek(key);
-    this.#refilled(key).tokens -= 1;
-  }
-
-  /** Throws like `take` and takes nothing. */
-  peek(key: string): void {
     const bucket = this.#refilled(key);
-    if (bucket.tokens >= 1) return;
+    if (bucket.tokens >= 1) {
+      bucket.tokens -= 1;
+      return;
+    }
     const retryAfterMs = Math.ceil(((1 - bucket.tokens) / this.#perSecond) * 1_000);
     throw new SandboxerError('rate_limited', 'Too many requests.', {
       nextStep: `Wait ${Math.ceil(retryAfterMs / 1_000)} s and repeat.`,

@@ -64,7 +64,8 @@ export class LocalTransport implements Transport {
   ): AsyncIterable<EventView> {
     const operation = OPERATIONS.events;
     const context = this.#context(signal);
-    yield* operation.run(context, admit(operation as unknown as Operation, context, input) as never);
+    const admitted = admit(operation as unknown as Operation, context, input) as never;
+    yield* await this.#run(() => operation.run(context, admitted));
   }
 
   openPort(input: { id: string; port: number }, signal?: AbortSignal): Promise<Duplex> {
