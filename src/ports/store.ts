@@ -207,7 +207,6 @@ export interface StoreTransaction extends StoreReader {
   putToken(token: TokenRecord): Promise<void>;
   putStray(stray: StrayRecord): Promise<void>;
   deleteStray(extensionId: string, name: string): Promise<void>;
-  putSetting(key: string, value: string): Promise<void>;
 }
 
 export interface Store extends StoreReader {
@@ -227,6 +226,5 @@ export interface Store extends StoreReader {
   getToken(id: string): Promise<TokenRecord | null>;
   listTokens(): Promise<readonly TokenRecord[]>;
   listStrays(extensionId: string): Promise<readonly StrayRecord[]>;
-  getSetting(key: string): Promise<string | null>;
   close(): Promise<void>;
 }

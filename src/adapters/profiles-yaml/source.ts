@@ -1,4 +1,5 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SandboxerError } from '../../domain/errors.ts';
 import { LIMITS } from '../../domain/limits.ts';
@@ -97,7 +98,9 @@ export class YamlProfileSource implements ProfileSource {
   /** Null when there is no such file. */
   async #read(file: string): Promise<Parsed | null> {
     try {
-      const { mtimeMs, size, ino } = await stat(file);
+      const status = statSync(file, { throwIfNoEntry: false });
+      if (status === undefined) return null;
+      const { mtimeMs, size, ino } = status;
       const stamp = `${mtimeMs}/${size}/${ino}`;
       const cached = this.#cache.get(file);
       if (cached?.stamp === stamp) return cached.parsed;

@@ -72,8 +72,6 @@ const MIGRATIONS: readonly string[] = [
     first_seen_at_ms INTEGER NOT NULL,
     PRIMARY KEY (extension_id, name)
   ) WITHOUT ROWID;
-
-  CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   `,
 ];
 

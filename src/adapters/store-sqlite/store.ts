@@ -1,10 +1,10 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LIMITS } from '../../domain/limits.ts';
-import type { SandboxRecord, Store, StoreReader } from '../../ports/store.ts';
-import { Connection, openDatabase, type Row, storeError } from './connection.ts';
+import type { Store, StoreReader } from '../../ports/store.ts';
+import { Connection, openDatabase, storeError } from './connection.ts';
 import { GroupCommit } from './group-commit.ts';
-import { eventFromRow, listStatement, sandboxFromRow, strayFromRow, tokenFromRow } from './rows.ts';
+import { createQueries, type Read } from './queries.ts';
 import { migrate } from './schema.ts';
 import { createReader } from './transaction.ts';
 
@@ -77,7 +77,7 @@ function build(
   });
   const reader = separateReader ?? writer;
   /** Reads see committed data only: on their own connection, or once no transaction is open. */
-  const read = async <Result>(work: () => Result | Promise<Result>): Promise<Result> => {
+  const read: Read = async (work) => {
     if (separateReader === null) await commits.idle();
     try {
       return await work();
@@ -89,7 +89,7 @@ function build(
   return {
     transaction: (work) => commits.add(work),
     ...(separateReader === null ? guarded(single, read) : single),
-    ...queries(reader, read),
+    ...createQueries(reader, read),
     async close() {
       await commits.idle();
       separateReader?.close();
@@ -98,94 +98,9 @@ function build(
   };
 }
 
-function guarded(
-  single: StoreReader,
-  read: <Result>(work: () => Promise<Result>) => Promise<Result>,
-): StoreReader {
+function guarded(single: StoreReader, read: Read): StoreReader {
   return {
     getSandbox: (id) => read(() => single.getSandbox(id)),
     getIdempotency: (scope, key) => read(() => single.getIdempotency(scope, key)),
-  };
-}
-
-type Queries = Omit<Store, keyof StoreReader | 'transaction' | 'close'>;
-
-function queries(
-  connection: Connection,
-  read: <Result>(work: () => Result | Promise<Result>) => Promise<Result>,
-): Queries {
-  const sandboxes = (rows: Row[]): readonly SandboxRecord[] => rows.map(sandboxFromRow);
-  const number = (row: Row | undefined, column: string) => Number(row?.[column] ?? 0);
-  return {
-    listSandboxes: (query) =>
-      read(() => {
-        const { sql, parameters } = listStatement(query);
-        const rows = connection.all(sql, ...parameters);
-        const shown = rows.slice(0, query.limit);
-        const more = rows.length > query.limit;
-        return { items: sandboxes(shown), nextCursor: more ? String(shown.at(-1)?.ordinal) : null };
-      }),
-    listRuns: (limit) =>
-      read(() =>
-        sandboxes(
-          connection.all('SELECT document FROM sandbox WHERE has_run = 1 ORDER BY ordinal LIMIT ?', limit),
-        ),
-      ),
-    listDue: (nowMs, limit) =>
-      read(() =>
-        sandboxes(
-          connection.all(
-            `SELECT document FROM sandbox WHERE has_run = 0 AND due_at_ms IS NOT NULL AND due_at_ms <= ?
-               ORDER BY due_at_ms LIMIT ?`,
-            nowMs,
-            limit,
-          ),
-        ),
-      ),
-    nextDueAtMs: () =>
-      read(() => {
-        const row = connection.get(
-          'SELECT due_at_ms FROM sandbox WHERE has_run = 0 AND due_at_ms IS NOT NULL ORDER BY due_at_ms LIMIT 1',
-        );
-        return row === undefined ? null : Number(row.due_at_ms);
-      }),
-    listLive: (afterId, limit) =>
-      read(() =>
-        sandboxes(
-          connection.all(
-            'SELECT document FROM sandbox WHERE is_live = 1 AND has_run = 0 AND id > ? ORDER BY id LIMIT ?',
-            afterId,
-            limit,
-          ),
-        ),
-      ),
-    countLive: () => read(() => number(connection.get('SELECT sum(used) AS total FROM slot'), 'total')),
-    slotsUsed: (scope) =>
-      read(() => number(connection.get('SELECT used FROM slot WHERE scope = ?', scope), 'used')),
-    listEvents: (sandboxId, afterSequence, limit) =>
-      read(() =>
-        connection
-          .all(
-            'SELECT * FROM event WHERE sandbox_id = ? AND sequence > ? ORDER BY sequence LIMIT ?',
-            sandboxId,
-            afterSequence,
-            limit,
-          )
-          .map(eventFromRow),
-      ),
-    getToken: (id) =>
-      read(() => {
-        const row = connection.get('SELECT * FROM token WHERE id = ?', id);
-        return row === undefined ? null : tokenFromRow(row);
-      }),
-    listTokens: () =>
-      read(() => connection.all('SELECT * FROM token ORDER BY created_at_ms').map(tokenFromRow)),
-    listStrays: (extensionId) =>
-      read(() => connection.all('SELECT * FROM stray WHERE extension_id = ?', extensionId).map(strayFromRow)),
-    getSetting: (key) =>
-      read(() => {
-        const row = connection.get('SELECT value FROM setting WHERE key = ?', key);
-        return row === undefined ? null : String(row.value);
-      }),
   };
 }

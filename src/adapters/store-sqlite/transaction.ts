@@ -128,12 +128,5 @@ export function createTransaction(connection: Connection): StoreTransaction {
     async deleteStray(extensionId, name) {
       connection.run('DELETE FROM stray WHERE extension_id = ? AND name = ?', extensionId, name);
     },
-    async putSetting(key, value) {
-      connection.run(
-        'INSERT INTO setting VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
-        key,
-        value,
-      );
-    },
   };
 }

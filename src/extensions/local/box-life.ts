@@ -20,7 +20,7 @@ import { firstId, type IdentitySlots, USER_ID_INSIDE } from './identity.ts';
 import { prepareImage } from './image.ts';
 import { AgentError } from './native/agent-error.ts';
 import { bwrapArguments, type SandboxRoot } from './native/bwrap-arguments.ts';
-import type { Launcher } from './native/launcher.ts';
+import type { Starter } from './starter.ts';
 
 const SHUTDOWN_PATIENCE_MS = 300;
 const DEATH_POLL_MS = 2;
@@ -31,20 +31,20 @@ export class BoxLife {
   readonly #boxes: Boxes;
   readonly #cgroups: Cgroups;
   readonly #slots: IdentitySlots;
-  readonly #launcher: Launcher;
+  readonly #starter: Starter | null;
   readonly #clock: Clock;
 
   constructor(parts: {
     boxes: Boxes;
     cgroups: Cgroups;
     slots: IdentitySlots;
-    launcher: Launcher;
+    starter: Starter | null;
     clock: Clock;
   }) {
     this.#boxes = parts.boxes;
     this.#cgroups = parts.cgroups;
     this.#slots = parts.slots;
-    this.#launcher = parts.launcher;
+    this.#starter = parts.starter;
     this.#clock = parts.clock;
   }
 
@@ -107,7 +107,7 @@ export class BoxLife {
     const exists = this.#boxes.exists(name);
     if (!exists && !this.#cgroups.exists(name)) return;
     if (exists) await this.#end(name, signal);
-    for (const pid of this.#cgroups.processes(name)) killIfThere(pid);
+    for (const pid of this.#cgroups.processes(name)) if (pid !== this.#starter?.launcherPid) killIfThere(pid);
     if (!(await this.#cgroups.remove(name))) {
       throw new ExtensionError('transient', `Processes of ${name} do not end.`);
     }
@@ -167,11 +167,9 @@ export class BoxLife {
       mode: slot === null ? 'single' : 'ranged',
       canDisableUserNamespaces: ground.bubblewrap.canDisableUserNamespaces,
     });
-    const cgroupFiles = this.#cgroups.create(request.name, request.spec.resources);
-    const { pid } = await this.#launcher.launch({
+    const { pid } = await this.#starter!.start(request.name, request.spec.resources, {
       sandboxDir: directory,
       ownedDirectories: ['workspace', 'home'],
-      cgroupFiles,
       identity: slot === null ? { mode: 'single' } : { mode: 'ranged', base: firstId(slot) },
       bwrapPath: ground.bubblewrap.path,
       bwrapArguments: plan.bwrapArguments,

@@ -3,7 +3,9 @@ import {
   constants,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
@@ -23,6 +25,13 @@ export interface CgroupBase {
 export type Controller = 'memory' | 'pids' | 'cpu';
 const CONTROLLERS: readonly Controller[] = ['memory', 'pids', 'cpu'];
 const GROUP = 'sandboxer';
+/** Groups made ahead for the next sandbox. */
+export interface Seed {
+  readonly name: string;
+  readonly files: readonly string[];
+}
+
+const SEED_PREFIX = 'seed-';
 const CPU_PERIOD_US = 100_000;
 const EMPTY_WAIT_MS = 2;
 const EMPTY_TRIES = 1_000;
@@ -99,11 +108,21 @@ function findUnified(files: CgroupFiles, mounts: ReturnType<typeof mountsOf>): C
   return Object.keys(directories).length === 0 ? null : { version: 2, directories };
 }
 
+function removeIfEmpty(place: string): void {
+  try {
+    rmdirSync(place);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : '';
+    if (code !== 'EBUSY' && code !== 'ENOENT') throw error; // another broker's launcher waits in it
+  }
+}
+
 /** The groups of sandboxes: made with limits, looked into, emptied, removed. */
 export class Cgroups {
   readonly base: CgroupBase | null;
   readonly #clock: Clock;
   #prepared = false;
+  #seeds = 0;
 
   constructor(base: CgroupBase | null, clock: Clock) {
     this.base = base;
@@ -119,11 +138,39 @@ export class Cgroups {
     this.#prepare();
     const places = this.#places(name);
     for (const place of places) mkdirSync(place, { recursive: true });
-    for (const [controller, file, value] of this.#settings(limits)) {
-      const directory = this.base?.directories[controller];
-      if (directory !== undefined) writeFileSync(join(directory, name, file), value);
-    }
+    this.#limit(name, limits);
     return places.map((place) => join(place, 'cgroup.procs'));
+  }
+
+  /** Whether groups can be made ahead and renamed when a sandbox takes them: version 1 alone can rename. */
+  get canSeed(): boolean {
+    return this.base?.version === 1;
+  }
+
+  /** Makes groups for a sandbox that has no name yet. */
+  createSeed(): Seed {
+    this.#prepare();
+    this.#seeds += 1;
+    const name = `${SEED_PREFIX}${process.pid}-${this.#seeds}`;
+    const places = this.#places(name);
+    for (const place of places) mkdirSync(place, { recursive: true });
+    return { name, files: places.map((place) => join(place, 'cgroup.procs')) };
+  }
+
+  /** Gives the groups of a seed to a sandbox and sets its limits. */
+  adopt(seed: Seed, name: string, limits: Limits): void {
+    for (const place of this.#places(seed.name)) renameSync(place, join(dirname(place), name));
+    this.#limit(name, limits);
+  }
+
+  /** Removes what no launcher waits in any more. */
+  removeSeeds(): void {
+    for (const directory of new Set(Object.values(this.base?.directories ?? {}))) {
+      if (!existsSync(directory)) continue;
+      for (const name of readdirSync(directory)) {
+        if (name.startsWith(SEED_PREFIX)) removeIfEmpty(join(directory, name));
+      }
+    }
   }
 
   exists(name: string): boolean {
@@ -146,6 +193,13 @@ export class Cgroups {
       if (!(await this.#removePlace(place))) return false;
     }
     return true;
+  }
+
+  #limit(name: string, limits: Limits): void {
+    for (const [controller, file, value] of this.#settings(limits)) {
+      const directory = this.base?.directories[controller];
+      if (directory !== undefined) writeFileSync(join(directory, name, file), value);
+    }
   }
 
   async #removePlace(place: string): Promise<boolean> {

@@ -31,6 +31,7 @@ import { IdentitySlots } from './identity.ts';
 import { Launcher } from './native/launcher.ts';
 import { selfTest } from './self-test.ts';
 import { LocalSessions } from './sessions.ts';
+import { Starter } from './starter.ts';
 
 const SELF_TEST_DEADLINE_MS = 30_000;
 
@@ -62,7 +63,7 @@ class LocalExtension implements Extension {
   readonly #slots: IdentitySlots;
   readonly #busy = new Map<string, Promise<unknown>>();
   #ground: Promise<{ ground: Ground; life: BoxLife }> | null = null;
-  #launcher: Launcher | null = null;
+  #starter: Starter | null = null;
 
   constructor(context: ExtensionContext) {
     this.#context = context;
@@ -73,6 +74,7 @@ class LocalExtension implements Extension {
     this.#cgroups = new Cgroups(findCgroups(readCgroupFiles()), context.clock);
     this.#slots = new IdentitySlots(join(context.directory, 'ids'), context.entropy);
     this.#slots.releaseAbandoned((name) => this.#boxes.exists(name));
+    this.#cgroups.removeSeeds();
     this.sessions = new LocalSessions(this.#boxes);
   }
 
@@ -220,7 +222,7 @@ class LocalExtension implements Extension {
   }
 
   async close(): Promise<void> {
-    await this.#launcher?.close();
+    await this.#starter?.close();
   }
 
   /** One thing at a time for one name, in the order asked. */
@@ -238,12 +240,12 @@ class LocalExtension implements Extension {
   }
 
   /** Observing and removing need no working ground: they also serve where bubblewrap has been taken away. */
-  #life(launcher: Launcher = new Launcher({ agentPath: '' })): BoxLife {
+  #life(): BoxLife {
     return new BoxLife({
       boxes: this.#boxes,
       cgroups: this.#cgroups,
       slots: this.#slots,
-      launcher,
+      starter: this.#starter,
       clock: this.#context.clock,
     });
   }
@@ -264,8 +266,8 @@ class LocalExtension implements Extension {
   }
 
   #ready(ground: Ground): BoxLife {
-    this.#launcher ??= new Launcher({ agentPath: ground.agentPath });
-    return this.#life(this.#launcher);
+    this.#starter ??= new Starter(new Launcher({ agentPath: ground.agentPath }), this.#cgroups);
+    return this.#life();
   }
 
   /** Starts one sandbox and looks around in it. */

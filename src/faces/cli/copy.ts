@@ -32,11 +32,11 @@ interface Inside {
 
 const operation = (name: OperationName): Operation => OPERATIONS[name] as unknown as Operation;
 
-/** `<id>:<path>`; anything else is a path here. */
+/** `<id>:<path>`, or what looks like it and names no file here; anything else is a path here. */
 function insideOf(text: string): Inside | null {
   const colon = text.indexOf(':');
   const id = text.slice(0, Math.max(0, colon));
-  if (!isSandboxId(id)) return null;
+  if (!isSandboxId(id) && (!/^[0-9a-z]+$/i.test(id) || existsSync(text))) return null;
   const path = text.slice(colon + 1);
   if (path === '') throw usageError(`"${text}" names no path inside.`, HELP);
   return { id, path };

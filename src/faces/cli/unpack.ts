@@ -2,8 +2,8 @@
  * Unpacks a tar stream that a sandbox made, which is to say a stranger. Nothing is written outside the target:
  * names that climb out end the copy, links are never walked through, and links that lead out are not made.
  */
-import { constants, createWriteStream } from 'node:fs';
-import { chmod, copyFile, lstat, mkdir, rm, symlink, utimes } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { chmod, copyFile, lstat, mkdir, open, rm, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -101,12 +101,17 @@ async function makePlace(unpacking: Unpacking, parts: readonly string[], name: s
 async function makeFile(
   unpacking: Unpacking,
   header: Header,
-  content: Readable,
+  content: AsyncIterable<Uint8Array>,
   path: string,
 ): Promise<void> {
-  await pipeline(content, createWriteStream(path, { flags: NEW_FILE as never, mode: WHILE_FILLING }));
-  await chmod(path, header.mode & PERMISSIONS);
-  await utimes(path, header.mtime, header.mtime);
+  const file = await open(path, NEW_FILE, WHILE_FILLING);
+  try {
+    for await (const chunk of content) await file.writeFile(chunk);
+    await file.chmod(header.mode & PERMISSIONS);
+    await file.utimes(header.mtime, header.mtime);
+  } finally {
+    await file.close();
+  }
   unpacking.count.files += 1;
   unpacking.count.bytes += header.size;
 }

@@ -7,5 +7,5 @@ export const ESCAPE = /\u001b\[/;
 
 export function plain(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: removing them is the purpose
-  return text.replaceAll(/\u001b\[[0-9;?]*[a-zA-Z]/g, '').replaceAll('\r\n', '\n');
+  return text.replaceAll(/\u001b\[[0-9;?]*[a-zA-Z]/g, '').replaceAll(/\r+\n/g, '\n');
 }

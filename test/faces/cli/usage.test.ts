@@ -65,7 +65,7 @@ describe('what cannot be understood', () => {
     .replace('levl', 'level');
   writeFileSync(join(bench.profiles, 'profile.nowhere.yaml'), `${nowhere}ttl: {default: 1h, max: 24h}\n`);
 
-  test.for(WRONG)('%j', async ([words, code, said]) => {
+  test.concurrent.for(WRONG)('%j', async ([words, code, said], { expect }) => {
     const ended = await bench.run(words);
     expect(ended.code).toBe(code);
     expect(ended.stdout).toBe('');

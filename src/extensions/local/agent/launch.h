@@ -47,6 +47,7 @@ void launch_close(struct launch_descriptors *descriptors);
 /* The process that becomes bwrap. */
 void launch_child(const struct launch_request *request, const struct launch_descriptors *descriptors, int report,
                   int start) __attribute__((noreturn));
+bool launch_join_cgroups(struct bytes payload);
 bool launch_map_identities(pid_t process, uint32_t id_base);
 bool launch_write_pid_file(int directory, pid_t process);
 

@@ -50,8 +50,8 @@ static bool write_text(const char *path, const char *text) {
   return written;
 }
 
-static bool join_cgroups(const struct launch_request *request) {
-  struct bytes rest = request->payload;
+bool launch_join_cgroups(struct bytes payload) {
+  struct bytes rest = payload;
   struct bytes value;
   uint8_t tag;
   char path[LAUNCH_PATH];
@@ -165,7 +165,7 @@ void launch_child(const struct launch_request *request, const struct launch_desc
   char *environment[] = {NULL};
   char go;
   if (setsid() < 0) give_up(report, "start a session");
-  if (!join_cgroups(request)) give_up(report, "join the cgroups");
+  if (!launch_join_cgroups(request->payload)) give_up(report, "join the cgroups");
   if (!stage_mounts(request)) give_up(report, "stage the sandbox's files");
   if (request->ranged && unshare(CLONE_NEWUSER) != 0) give_up(report, "make a user namespace");
   send_report(report, REPORT_PROCESS, getpid(), "");

@@ -79,18 +79,18 @@ export class Launcher implements FrameHandler {
   }
 
   launch(request: LaunchRequest): Promise<LaunchResult> {
-    if (request.bwrapArguments.some((argument) => argument.includes('\0'))) {
-      return Promise.reject(new AgentError('invalid', 'an argument for bwrap holds a zero byte'));
-    }
-    if (this.#closed) return Promise.reject(new AgentError('internal', 'the launcher is closed'));
-    const identifier = ++this.#identifier;
-    return new Promise((resolve, reject) => {
-      const frame = encodeFrame(FRAME.LAUNCH, requestFields(identifier, request));
-      const child = this.#start();
-      this.#pending.set(identifier, { resolve, reject });
-      this.#keepAlive(true);
-      child.stdin?.write(frame);
-    });
+    return this.#ask(FRAME.LAUNCH, (identifier) => requestFields(identifier, request));
+  }
+
+  /**
+   * Moves the helper itself into the cgroups of these `cgroup.procs` files: the next sandbox is born in them. To be
+   * moved costs a process milliseconds; this way nobody waits for them.
+   */
+  async park(cgroupFiles: readonly string[]): Promise<void> {
+    await this.#ask(FRAME.PARK, (identifier) => [
+      [FIELD.REQUEST, identifier],
+      ...cgroupFiles.map((file): Field => [FIELD.CGROUP_FILE, file]),
+    ]);
   }
 
   /** Requests still running are answered first. */
@@ -120,6 +120,18 @@ export class Launcher implements FrameHandler {
     else pending?.reject(errorOf(payload));
     if (this.#pending.size === 0 && !this.#closed) this.#keepAlive(false);
     return true;
+  }
+
+  #ask(type: number, fields: (identifier: number) => readonly Field[]): Promise<LaunchResult> {
+    if (this.#closed) return Promise.reject(new AgentError('internal', 'the launcher is closed'));
+    const identifier = ++this.#identifier;
+    return new Promise((resolve, reject) => {
+      const frame = encodeFrame(type, fields(identifier));
+      const child = this.#start();
+      this.#pending.set(identifier, { resolve, reject });
+      this.#keepAlive(true);
+      child.stdin?.write(frame);
+    });
   }
 
   #start(): ChildProcess {

@@ -36,6 +36,7 @@ export const FRAME = {
   LAUNCH: 96,
   LAUNCHED: 97,
   LAUNCH_FAILED: 98,
+  PARK: 99,
 } as const;
 
 export const FIELD = {

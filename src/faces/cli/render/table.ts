@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import type { Style } from '../terminal.ts';
 import type { Look } from './look.ts';
 import { cut, shown } from './text.ts';
@@ -44,9 +45,32 @@ export function table(heads: readonly string[], rows: readonly (readonly Cell[])
     .join('');
 }
 
-/** A name and its value, one a line, aligned. */
+/** Breaks text at spaces; a word longer than the line stays whole, so that it can be copied. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && visibleLength(line) + 1 + visibleLength(word) > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
+function visibleLength(text: string): number {
+  return [...stripVTControlCharacters(text)].length;
+}
+
+/** A name and its value, one below the other, aligned; long values go on below themselves. */
 export function pairs(entries: readonly (readonly [string, string | null])[], look: Look): string {
   const present = entries.filter((entry): entry is readonly [string, string] => entry[1] !== null);
   const width = Math.max(0, ...present.map(([name]) => name.length));
-  return present.map(([name, value]) => `  ${look.paint('dim', name.padEnd(width))}  ${value}\n`).join('');
+  const indent = ' '.repeat(width + 2 * GAP);
+  return present
+    .map(([name, value]) => {
+      const lines = wrap(value, Math.max(NARROWEST, look.columns - indent.length));
+      return `  ${look.paint('dim', name.padEnd(width))}  ${lines.join(`\n${indent}`)}\n`;
+    })
+    .join('');
 }

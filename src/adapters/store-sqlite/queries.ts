@@ -1,0 +1,96 @@
+import type { SandboxRecord, Store, StoreReader } from '../../ports/store.ts';
+import type { Connection, Row } from './connection.ts';
+import { eventFromRow, listStatement, sandboxFromRow, strayFromRow, tokenFromRow } from './rows.ts';
+
+/** Runs a read where it sees committed data only, and converts what it throws. */
+export type Read = <Result>(work: () => Result | Promise<Result>) => Promise<Result>;
+
+type Queries = Omit<Store, keyof StoreReader | 'transaction' | 'close'>;
+type WorkQueries = Pick<
+  Queries,
+  'listRuns' | 'listDue' | 'nextDueAtMs' | 'listLive' | 'countLive' | 'slotsUsed'
+>;
+
+function sandboxes(rows: Row[]): readonly SandboxRecord[] {
+  return rows.map(sandboxFromRow);
+}
+
+function numberIn(row: Row | undefined, column: string): number {
+  return Number(row?.[column] ?? 0);
+}
+
+const DUE = 'FROM sandbox WHERE has_run = 0 AND due_at_ms IS NOT NULL';
+
+/** What the engine's loops ask: each is one range of a partial index. */
+function workQueries(connection: Connection, read: Read): WorkQueries {
+  return {
+    listRuns: (limit) =>
+      read(() =>
+        sandboxes(
+          connection.all('SELECT document FROM sandbox WHERE has_run = 1 ORDER BY ordinal LIMIT ?', limit),
+        ),
+      ),
+    listDue: (nowMs, limit) =>
+      read(() =>
+        sandboxes(
+          connection.all(
+            `SELECT document ${DUE} AND due_at_ms <= ? ORDER BY due_at_ms LIMIT ?`,
+            nowMs,
+            limit,
+          ),
+        ),
+      ),
+    nextDueAtMs: () =>
+      read(() => {
+        const row = connection.get(`SELECT due_at_ms ${DUE} ORDER BY due_at_ms LIMIT 1`);
+        return row === undefined ? null : Number(row.due_at_ms);
+      }),
+    listLive: (afterId, limit) =>
+      read(() =>
+        sandboxes(
+          connection.all(
+            'SELECT document FROM sandbox WHERE is_live = 1 AND has_run = 0 AND id > ? ORDER BY id LIMIT ?',
+            afterId,
+            limit,
+          ),
+        ),
+      ),
+    countLive: () => read(() => numberIn(connection.get('SELECT sum(used) AS total FROM slot'), 'total')),
+    slotsUsed: (scope) =>
+      read(() => numberIn(connection.get('SELECT used FROM slot WHERE scope = ?', scope), 'used')),
+  };
+}
+
+export function createQueries(connection: Connection, read: Read): Queries {
+  return {
+    ...workQueries(connection, read),
+    listSandboxes: (query) =>
+      read(() => {
+        const { sql, parameters } = listStatement(query);
+        const rows = connection.all(sql, ...parameters);
+        const shown = rows.slice(0, query.limit);
+        const more = rows.length > query.limit;
+        return { items: sandboxes(shown), nextCursor: more ? String(shown.at(-1)?.ordinal) : null };
+      }),
+    listEvents: (sandboxId, afterSequence, limit) =>
+      read(() =>
+        connection
+          .all(
+            'SELECT * FROM event WHERE sandbox_id = ? AND sequence > ? ORDER BY sequence LIMIT ?',
+            sandboxId,
+            afterSequence,
+            limit,
+          )
+          .map(eventFromRow),
+      ),
+    getToken: (id) =>
+      read(() => {
+        const row = connection.get('SELECT * FROM token WHERE id = ?', id);
+        return row === undefined ? null : tokenFromRow(row);
+      }),
+    listTokens: () =>
+      read(() => connection.all('SELECT * FROM token ORDER BY created_at_ms').map(tokenFromRow)),
+    listStrays: (extensionId) =>
+      read(() => connection.all('SELECT * FROM stray WHERE extension_id = ?', extensionId).map(strayFromRow)),
+  };
+}
