@@ -62,7 +62,12 @@ async function composeStub(): Promise<Composed> {
   return {
     engine,
     home,
-    installation: { version: packageVersion(), home: home.directory, inputRoots: [], diagnose: async () => [] },
+    installation: {
+      version: packageVersion(),
+      home: home.directory,
+      inputRoots: [],
+      diagnose: async () => [],
+    },
     detach,
     async close() {
       await engine.stop();

@@ -1,6 +1,6 @@
 /** `cp`: files as they are, directories as tar streams; the rules of `cp -r` say where things end up. */
 import { randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, type Stats } from 'node:fs';
+import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -60,23 +60,12 @@ async function isDirectoryInside(transport: Transport, at: Inside): Promise<bool
   }
 }
 
-async function statHere(path: string): Promise<Stats> {
-  try {
-    return await stat(path);
-  } catch (cause) {
-    throw new SandboxerError('invalid_input', `${path} cannot be read.`, {
-      nextStep: 'Check the path of the file to copy.',
-      cause,
-    });
-  }
-}
-
 async function copyIn(transport: Transport, from: string, to: Inside, count: CopyCount): Promise<string> {
   if (from === STANDARD_STREAM) {
     await transport.upload(operation('write_file'), { ...to }, counted(process.stdin, count));
     return to.path;
   }
-  const found = await statHere(from);
+  const found = await stat(from);
   const into = to.path.endsWith('/') || (await isDirectoryInside(transport, to));
   const name = basename(resolve(from));
   const below = into && !(found.isDirectory() && meansContents(from));
@@ -170,6 +159,19 @@ async function directoryOut(
   return target;
 }
 
+/** A file here that cannot be read or written, however deep the error comes from. */
+function problemHere(error: unknown): unknown {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (!('syscall' in at && 'path' in at && typeof at.path === 'string')) continue;
+    const why = at.message.split(', ')[0]!.replace(/^[A-Z]+: /, '');
+    return new SandboxerError('invalid_input', `${at.path}: ${why}.`, {
+      nextStep: 'Mend it here, and copy again.',
+      cause: error,
+    });
+  }
+  return error;
+}
+
 function tell(count: CopyCount, from: string, to: string, terminal: Terminal): void {
   const files = count.files === 1 ? '1 file' : `${count.files} files`;
   terminal.say(`Copied ${files}, ${count.bytes} bytes: ${shown(from)} → ${shown(to)}`);
@@ -198,6 +200,8 @@ export async function runCopy(values: Values, terminal: Terminal): Promise<numbe
     progress.stop();
     tell(count, source, target, terminal);
     return 0;
+  } catch (error) {
+    throw problemHere(error);
   } finally {
     progress.stop();
     await transport.close();

@@ -147,6 +147,18 @@ async function unpackEntry(unpacking: Unpacking, header: Header, content: Readab
   content.resume();
 }
 
+/** The reader's own errors; those of the system name the call that failed. */
+function isArchiveError(error: unknown): error is Error {
+  return error instanceof Error && !(error instanceof SandboxerError) && !('syscall' in error);
+}
+
+function brokenArchive(cause: Error): SandboxerError {
+  return new SandboxerError('invalid_input', 'What the sandbox sent is no archive, or not a whole one.', {
+    nextStep: 'Check that tar inside works: sandboxer exec <id> -- tar --version',
+    cause,
+  });
+}
+
 /** Unpacks into `root`, an existing directory. Rejects at the first name that does not stay below it. */
 export async function unpackInto(
   root: string,
@@ -165,8 +177,10 @@ export async function unpackInto(
     for await (const entry of extractor) {
       await unpackEntry(unpacking, entry.header, entry as unknown as Readable);
     }
+    await feeding;
+  } catch (error) {
+    throw isArchiveError(error) ? brokenArchive(error) : error;
   } finally {
     for (const [path, mode] of [...unpacking.directoryModes].reverse()) await chmod(path, mode);
   }
-  await feeding;
 }

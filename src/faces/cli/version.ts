@@ -1,7 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { serverSocketPath } from '../../adapters/home/home.ts';
-import { connectTransport } from '../library/connect.ts';
+import { connectTransport, findServer } from '../library/connect.ts';
 import type { Terminal } from './terminal.ts';
 
 function ownVersion(): { version: string; node: string; platform: string } {
@@ -12,8 +11,7 @@ function ownVersion(): { version: string; node: string; platform: string } {
 
 /** The server's version where there is one, else our own; needs no home. */
 async function answeringVersion(): Promise<{ version: string; node: string; platform: string }> {
-  const { SANDBOXER_URL } = process.env;
-  if ((SANDBOXER_URL ?? '') === '' && !existsSync(serverSocketPath(process.env))) return ownVersion();
+  if ((await findServer(process.env)) === null) return ownVersion();
   const transport = await connectTransport();
   try {
     return await transport.call('version', {});

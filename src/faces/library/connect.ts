@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { connect as connectSocket } from 'node:net';
 import { serverSocketPath } from '../../adapters/home/home.ts';
 import { SandboxerError } from '../../domain/errors.ts';
-import { HttpTransport } from './http-transport.ts';
+import type { Endpoint } from './http-transport.ts';
 import type { Transport } from './transport.ts';
 
 export interface ConnectOptions {
@@ -24,9 +24,10 @@ function accepts(path: string): Promise<boolean> {
   });
 }
 
-/** The server if there is one, else an engine in this process. */
-export async function connectTransport(options: ConnectOptions = {}): Promise<Transport> {
-  const environment = options.environment ?? process.env;
+/** The server that the environment names, else the one that listens on the home's socket, else null. */
+export async function findServer(
+  environment: NonNullable<ConnectOptions['environment']>,
+): Promise<Endpoint | null> {
   const { SANDBOXER_URL: url, SANDBOXER_TOKEN: token } = environment;
   if (url !== undefined && url !== '') {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
@@ -37,10 +38,20 @@ export async function connectTransport(options: ConnectOptions = {}): Promise<Tr
         nextStep: 'Set SANDBOXER_TOKEN to a token of that server.',
       });
     }
-    return new HttpTransport({ kind: 'url', url, token });
+    return { kind: 'url', url, token };
   }
   const path = serverSocketPath(environment);
-  if (existsSync(path) && (await accepts(path))) return new HttpTransport({ kind: 'socket', path });
+  return existsSync(path) && (await accepts(path)) ? { kind: 'socket', path } : null;
+}
+
+/** The server if there is one, else an engine in this process. Each is loaded only where it is used. */
+export async function connectTransport(options: ConnectOptions = {}): Promise<Transport> {
+  const environment = options.environment ?? process.env;
+  const server = await findServer(environment);
+  if (server !== null) {
+    const { HttpTransport } = await import('./http-transport.ts');
+    return new HttpTransport(server);
+  }
   const [{ compose }, { LocalTransport }] = await Promise.all([
     import('../../main.ts'),
     import('./local-transport.ts'),
