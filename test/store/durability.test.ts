@@ -1,0 +1,146 @@
+/** P11–P13: a full disk, a broken disk, a newer store, a second process on the same home. */
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, describe, expect, it } from 'vitest';
+import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
+import { Connection } from '../../src/adapters/store-sqlite/connection.ts';
+import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts';
+import { lockHome } from '../../src/adapters/store-sqlite/home-lock.ts';
+import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
+import { openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
+import { LIMITS } from '../../src/domain/limits.ts';
+import { Sandboxer } from '../../src/faces/library/index.ts';
+import { startSimulatedBackend } from '../standins/simulated-backend.ts';
+import { readSimulatedTruth } from '../standins/simulated-truth.ts';
+import { sampleRecord } from '../standins/sample-record.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'sbx-durable-'));
+const mounted: string[] = [];
+afterAll(() => {
+  for (const path of mounted) execFileSync('umount', ['--lazy', path]);
+  rmSync(directory, { recursive: true, force: true });
+});
+const isRoot = process.getuid?.() === 0;
+
+function fill(path: string): void {
+  const piece = Buffer.alloc(64 * 1024, 7);
+  for (let index = 0; ; index += 1) {
+    try {
+      writeFileSync(join(path, `filler-${index}`), piece);
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOSPC') return;
+      throw error;
+    }
+  }
+}
+
+describe.runIf(isRoot)('a full disk (P12)', () => {
+  it('refuses a create with one sentence and no backend call, and still reads and destroys', async () => {
+    const home = join(directory, 'full');
+    mkdirSync(home);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'none', home]);
+    mounted.push(home);
+    const truthDirectory = join(directory, 'truth');
+    const backend = await startSimulatedBackend(truthDirectory);
+    const environment = { PATH: process.env.PATH, SANDBOXER_HOME: home, ...backend.environment };
+    const sandboxer = await Sandboxer.connect({ environment });
+    const profile = { profile: 'profile.simulated' };
+    const first = await sandboxer.create(profile);
+    const second = await sandboxer.create(profile);
+    expect(statSync(join(home, 'ballast')).size).toBe(LIMITS.ballastBytes);
+    fill(home);
+    const outcomes: string[] = [];
+    for (let attempt = 0; attempt < 4_000 && outcomes.at(-1) !== 'store_full'; attempt += 1) {
+      const outcome = await sandboxer.create({ ...profile, labels: { filler: 'x'.repeat(250) } }).then(
+        () => 'ok',
+        (error: { code: string }) => error.code,
+      );
+      outcomes.push(outcome);
+      if (outcome === 'ok') fill(home);
+    }
+    expect(existsSync(join(home, 'ballast')), 'the ballast was released').toBe(false);
+    expect((await sandboxer.get(first.id)).status.state).toBe('ready');
+    await sandboxer.close();
+    for (const name of ['filler-0', 'filler-1', 'filler-2', 'filler-3']) rmSync(join(home, name), { force: true });
+    const later = await Sandboxer.connect({ environment });
+    expect((await (await later.get(second.id)).destroy()).state).toBe('destroyed');
+    const truth = readSimulatedTruth(truthDirectory);
+    const { items } = await later.list({ limit: 500 });
+    const alive = items.filter(({ state }) => state === 'ready').length;
+    expect(truth.things().length).toBe(alive);
+    truth.close();
+    await later.close();
+    await backend.stop();
+  }, 120_000);
+});
+
+describe('a broken disk (P13)', () => {
+  it('is never trusted again: every later write fails, and the owner is told once', async () => {
+    const database = new DatabaseSync(':memory:');
+    migrate(database);
+    const real = new Connection(database);
+    let broken = false;
+    const connection = new Proxy(real, {
+      get: (target, name) => {
+        if (name !== 'run') return Reflect.get(target, name).bind(target);
+        return (sql: string, ...rest: never[]) => {
+          if (sql === 'COMMIT' && broken) throw Object.assign(new Error('disk I/O error'), { errcode: 1034 });
+          return real.run(sql, ...rest);
+        };
+      },
+    });
+    const told: unknown[] = [];
+    const commits = new GroupCommit(connection, {
+      batchSize: 8,
+      releaseBallast: () => false,
+      onFatal: (cause) => told.push(cause),
+    });
+    await commits.add((transaction) => transaction.insertSandbox(sampleRecord()));
+    broken = true;
+    const failing = commits.add((transaction) => transaction.insertSandbox(sampleRecord()));
+    await expect(failing).rejects.toMatchObject({ code: 'store_unavailable' });
+    broken = false;
+    const later = commits.add((transaction) => transaction.insertSandbox(sampleRecord()));
+    await expect(later).rejects.toMatchObject({ code: 'store_unavailable' });
+    expect(told).toHaveLength(1);
+  });
+});
+
+describe('a store from a newer version (P14)', () => {
+  it('is refused and left as it is', () => {
+    const home = mkdtempSync(join(directory, 'newer-'));
+    const database = new DatabaseSync(join(home, 'store.sqlite'));
+    database.exec('PRAGMA user_version = 99');
+    database.close();
+    expect(() => openSqliteStore(home)).toThrowError(expect.objectContaining({ code: 'store_newer' }));
+    const after = new DatabaseSync(join(home, 'store.sqlite'));
+    expect(after.prepare('PRAGMA user_version').get()?.user_version).toBe(99);
+    after.close();
+  });
+});
+
+describe('the lock of a home', () => {
+  const clock = createSystemClock();
+
+  it('lets one process in, names it to the next, and ends with it', async () => {
+    const home = mkdtempSync(join(directory, 'lock-'));
+    const script = `
+      const { lockHome } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/adapters/store-sqlite/home-lock.ts'))});
+      const { createSystemClock } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/adapters/clock/system-clock.ts'))});
+      await lockHome(${JSON.stringify(home)}, createSystemClock(), 0);
+      process.stdout.write('locked');
+      setInterval(() => undefined, 1000);`;
+    const other = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((resolve) => other.stdout.once('data', resolve));
+    await expect(lockHome(home, clock, 50)).rejects.toMatchObject({
+      code: 'home_locked',
+      message: expect.stringContaining(String(other.pid)),
+    });
+    const waiting = lockHome(home, clock, 10_000);
+    other.kill('SIGKILL');
+    (await waiting).release();
+  });
+});
