@@ -161,6 +161,7 @@ async function directoryOut(
 
 /** A file here that cannot be read or written, however deep the error comes from. */
 function problemHere(error: unknown): unknown {
+  if (error instanceof SandboxerError && error.code !== 'internal') return error;
   for (let at = error; at instanceof Error; at = at.cause) {
     if (!('syscall' in at && 'path' in at && typeof at.path === 'string')) continue;
     const why = at.message.split(', ')[0]!.replace(/^[A-Z]+: /, '');

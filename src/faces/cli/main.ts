@@ -1,8 +1,8 @@
 /** The entry of the command `sandboxer`. What a command needs is loaded when it runs, so that help is instant. */
 import { separateCommand } from './arguments.ts';
 import { reportFailure } from './failure.ts';
-import { buildProgram, HelpShown, type Invocation } from './program.ts';
-import { Terminal } from './terminal.ts';
+import { ALL_COMMANDS, buildProgram, HelpShown, type Invocation } from './program.ts';
+import { flushed, Terminal } from './terminal.ts';
 
 /** Flags that hold before the line is understood, for a line that never is. */
 function earlyTerminal(words: readonly string[]): Terminal {
@@ -18,7 +18,8 @@ function earlyTerminal(words: readonly string[]): Terminal {
 /** Other ways to ask for the same: `help create`, `--version`. */
 function usual(words: readonly string[]): readonly string[] {
   const [first, ...rest] = words;
-  if (first === 'help') return [...rest, '--help'];
+  if (first === 'help')
+    return ALL_COMMANDS.some((spec) => spec.words[0] === rest[0]) ? [...rest, '--help'] : rest;
   return first === '--version' || first === '-V' ? ['version', ...rest] : words;
 }
 
@@ -65,4 +66,6 @@ process.on('uncaughtException', fail);
 process.on('unhandledRejection', fail);
 process.stdout.on('error', fail);
 process.stderr.on('error', () => process.exit(1)); // there is nobody left to tell
-process.exit(await main(process.argv.slice(2)));
+const exitCode = await main(process.argv.slice(2));
+await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+process.exit(exitCode);

@@ -80,6 +80,12 @@ export async function write(stream: NodeJS.WriteStream, data: string | Uint8Arra
   }
 }
 
+/** Resolves once everything written has left the process, or nobody reads any more. */
+export function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.destroyed || stream.writableLength === 0) return Promise.resolve();
+  return new Promise((resolve) => stream.write('', () => resolve()));
+}
+
 export function isReaderGone(error: unknown): boolean {
   if (error instanceof ReaderGone) return true;
   return error instanceof Error && 'code' in error && (error.code === 'EPIPE' || error.code === 'EIO');

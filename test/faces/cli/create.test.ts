@@ -7,7 +7,7 @@ import { Bench, ROOT, Running } from './harness.ts';
 import { plain, SANDBOX_ID } from './patterns.ts';
 
 const bench = new Bench();
-const slow = bench.simulated('slow', '{startMs: 3000}');
+const slow = bench.simulated('slow', '{startMs: 1500}');
 const failing = bench.simulated('failing', '{faults: [{verb: provision, kind: forbidden}]}');
 const TELEMETRY = /^Telemetry: load Δ [+-]\d+\.\d\d, mem avail Δ [+-]\d+ MB, stale candidates: \d+$/m;
 afterAll(() => bench.clear());
@@ -93,7 +93,7 @@ describe('on a terminal', () => {
   test('a second Ctrl-C leaves at once, and names the command that cleans up', async () => {
     const stuck = bench.simulated(
       'stuck',
-      '{startMs: 5000, faults: [{verb: destroy, kind: slow, delayMs: 4000}]}',
+      '{startMs: 3000, faults: [{verb: destroy, kind: slow, delayMs: 2500}]}',
     );
     const running = bench.inTerminal(['create', '--profile', stuck]);
     await running.printed(/provisioning|waiting until it answers/);

@@ -5,7 +5,7 @@ import { Bench, type Running } from './harness.ts';
 import { plain } from './patterns.ts';
 
 const bench = new Bench();
-const slow = bench.simulated('slow', '{startMs: 2500}');
+const slow = bench.simulated('slow', '{startMs: 1500}');
 const running = new Set<Running>();
 let id: string;
 
