@@ -1,4 +1,6 @@
+import { formatDuration } from '../domain/duration.ts';
 import { LIMITS } from '../domain/limits.ts';
+import { STATES } from '../domain/sandbox/lifecycle.ts';
 import type { Observation } from '../ports/extension.ts';
 import type { SandboxRecord } from '../ports/store.ts';
 import { beginFailure } from './begin.ts';
@@ -25,6 +27,29 @@ export class Reconciler {
     return records.length;
   }
 
+  /** Raises an alarm on every record that has been in a passing state for longer than the table allows (P10). */
+  async alarmOverdue(): Promise<void> {
+    const nowMs = this.#engine.clock.nowMs();
+    for (const record of await this.#engine.store.listRuns(LIMITS.reconcileBatch)) {
+      const { maximumAgeMs } = STATES[record.state];
+      const ageMs = nowMs - (record.run?.startedAtMs ?? nowMs);
+      if (maximumAgeMs === null || ageMs <= maximumAgeMs || record.attention !== null) continue;
+      const why = `It has been ${record.state} for ${formatDuration(ageMs)}, longer than ${formatDuration(maximumAgeMs)}.`;
+      this.#engine.log.error('needs attention', { sandbox_id: record.id, why });
+      await commitChange(this.#engine, record.id, (current) =>
+        current.run?.id === record.run?.id
+          ? { events: [{ type: 'attention', detail: { why } }], patch: { attention: why } }
+          : null,
+      );
+    }
+  }
+
+  /** Forgets answers whose time to be repeated has passed. */
+  async forgetOldAnswers(): Promise<void> {
+    const before = this.#engine.clock.nowMs() - LIMITS.idempotencyRetentionMs;
+    await this.#engine.store.transaction((transaction) => transaction.deleteIdempotencyBefore(before));
+  }
+
   /** Looks at every live sandbox once; one that its backend has lost is failed and cleaned up. */
   async checkLive(signal: AbortSignal): Promise<void> {
     for (let afterId = ''; !signal.aborted; ) {
@@ -41,7 +66,9 @@ export class Reconciler {
     while (!signal.aborted) {
       try {
         await this.resumeRuns();
+        await this.alarmOverdue();
         await this.checkLive(signal);
+        await this.forgetOldAnswers();
         await this.#engine.clock.sleep(this.#engine.settings.reconcileIntervalMs, signal);
       } catch (error) {
         if (signal.aborted) return;

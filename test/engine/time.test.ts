@@ -168,3 +168,25 @@ describe('a sandbox that its backend lost', () => {
     expect(current.things()).toEqual([]);
   });
 });
+
+describe('a passing state (P10)', () => {
+  it('that lasts longer than the table allows raises an alarm', async () => {
+    const current = await open();
+    const sandbox = await current.sandboxer.create(PROFILE);
+    current.setFaults([{ verb: 'destroy', kind: 'slow', delayMs: 3_000_000 }]);
+    const destroying = sandbox.destroy({ signal: AbortSignal.timeout(500) }).catch(() => undefined);
+    const { store } = current.composed.engine.context;
+    const record = (await store.getSandbox(sandbox.id))!;
+    await destroying;
+    const stuck = (await store.getSandbox(sandbox.id)) ?? record;
+    expect(stuck.run?.kind).toBe('destroy');
+    await store.transaction((transaction) =>
+      transaction.updateSandbox({
+        ...stuck,
+        run: { ...stuck.run!, startedAtMs: stuck.run!.startedAtMs - 3_600_000 },
+      }),
+    );
+    await current.composed.engine.reconciler.alarmOverdue();
+    expect((await sandbox.refresh()).status.needs_attention).toMatch(/longer than 15m/);
+  });
+});

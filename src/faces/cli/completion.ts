@@ -1,6 +1,7 @@
 /** Completion scripts, and what they ask for. */
 import tab, { type Complete, script } from '@bomb.sh/tab';
 import { asSandboxerError } from '../../domain/errors.ts';
+import { isOver } from '../../domain/sandbox/lifecycle.ts';
 import { connectTransport } from '../library/connect.ts';
 import type { Transport } from '../library/transport.ts';
 import { usageError } from './failure.ts';
@@ -25,7 +26,7 @@ type Suggestion = readonly [value: string, description: string];
 async function liveIds(transport: Transport): Promise<Suggestion[]> {
   const { items } = await transport.call('list', { limit: IDS_SHOWN });
   return items
-    .filter(({ state }) => state !== 'destroyed')
+    .filter(({ state }) => !isOver(state))
     .map((item) => [item.sandbox_id, `${item.profile_id}, ${item.state}`]);
 }
 

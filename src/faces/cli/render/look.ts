@@ -1,3 +1,4 @@
+import type { SandboxState } from '../../../domain/sandbox/lifecycle.ts';
 import type { Style } from '../terminal.ts';
 
 /** What a renderer may know of where its text goes. */
@@ -6,12 +7,18 @@ export interface Look {
   paint(style: Style, text: string): string;
 }
 
-const GOOD = ['ready', 'active'];
-const BAD = ['failed'];
-const GONE = ['destroyed', 'expired'];
+const STATE_STYLES: Readonly<Record<SandboxState, Style>> = {
+  requested: 'yellow',
+  provisioning: 'yellow',
+  ready: 'green',
+  active: 'green',
+  paused: 'yellow',
+  expired: 'dim',
+  failed: 'red',
+  destroying: 'yellow',
+  destroyed: 'dim',
+};
 
-export function stateStyle(state: string): Style {
-  if (GOOD.includes(state)) return 'green';
-  if (BAD.includes(state)) return 'red';
-  return GONE.includes(state) ? 'dim' : 'yellow';
+export function stateStyle(state: SandboxState): Style {
+  return STATE_STYLES[state];
 }

@@ -1,4 +1,4 @@
-import { isOver, isUsable, type SandboxState } from '../../../domain/sandbox/lifecycle.ts';
+import { isOver, isUsable } from '../../../domain/sandbox/lifecycle.ts';
 import type { SandboxView } from '../../../operations/view.ts';
 import { type Look, stateStyle } from './look.ts';
 import { cell, pairs, table } from './table.ts';
@@ -7,8 +7,7 @@ import { nowMs, shortTime, shown, usd } from './text.ts';
 const LABELS_SHOWN = 6;
 
 function timeLine(view: SandboxView): string | null {
-  if (isOver(view.state as SandboxState))
-    return `ended ${shortTime(nowMs() - Date.parse(view.updated_at))} ago`;
+  if (isOver(view.state)) return `ended ${shortTime(nowMs() - Date.parse(view.updated_at))} ago`;
   if (view.expires_at === null) return `${view.ttl} from ready on`;
   const leftMs = Date.parse(view.expires_at) - nowMs();
   const left = leftMs > 0 ? `${shortTime(leftMs)} left` : 'over';
@@ -24,7 +23,7 @@ function grantLine(view: SandboxView): string | null {
 
 function wayIn(view: SandboxView): readonly (readonly [string, string | null])[] {
   const { reachability } = view;
-  if (reachability === null || !isUsable(view.state as SandboxState)) return [];
+  if (reachability === null || !isUsable(view.state)) return [];
   const { ssh, remote_dir, host, compose_project, tunnel } = reachability;
   return [
     ['enter', reachability.exec ? `sandboxer shell ${view.sandbox_id}` : null],
@@ -76,7 +75,7 @@ export function card(view: SandboxView, look: Look): string {
 
 function leftOrAge(view: SandboxView): string {
   const now = nowMs();
-  if (isUsable(view.state as SandboxState) && view.expires_at !== null) {
+  if (isUsable(view.state) && view.expires_at !== null) {
     const leftMs = Date.parse(view.expires_at) - now;
     return leftMs > 0 ? `${shortTime(leftMs)} left` : 'over';
   }
