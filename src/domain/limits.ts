@@ -27,6 +27,7 @@ export const LIMITS = {
   extendTimeoutMs: 10_000,
   destroyTimeoutMs: 10 * 60_000,
   drainTimeoutMs: 10_000,
+  quiescePatienceMs: 1_000,
   runsInFlightMax: 64,
   reaperBatch: 200,
   reconcileIntervalMs: 15_000,
@@ -47,6 +48,6 @@ export const LIMITS = {
   rateLimitPerSecond: 2_000,
   rateLimitBurst: 4_000,
   authenticationFailuresPerMinute: 600,
-  eventStreamBacklog: 1_000,
+  eventPageSize: 1_000,
   slotsDefault: 1_000,
 } as const;

@@ -88,6 +88,15 @@ export class Runner {
     await Promise.all(Array.from(this.#active.values(), ({ done }) => done));
   }
 
+  /** Waits until nothing is being driven, at most `patienceMs`. */
+  async quiesce(patienceMs: number): Promise<void> {
+    if (this.#active.size === 0) return;
+    const timer = new AbortController();
+    const work = Promise.all(Array.from(this.#active.values(), ({ done }) => done));
+    await Promise.race([work, this.#engine.clock.sleep(patienceMs, timer.signal)]);
+    timer.abort();
+  }
+
   get activeCount(): number {
     return this.#active.size;
   }
@@ -116,6 +125,7 @@ export class Runner {
     } catch (error) {
       if (error instanceof Superseded || active.controller.signal.aborted) return;
       active.failure = asSandboxerError(error);
+      this.#engine.bus.stopped({ sandboxId: record.id, error: active.failure });
       this.#engine.log.error('a run stopped; the reconciler takes it up again', {
         sandbox_id: record.id,
         code: active.failure.code,

@@ -14,6 +14,7 @@ const archiveInput = z.strictObject({
 });
 
 function splitPath(path: string): { directory: string; name: string } {
+  if (/^\/+$/.test(path)) return { directory: '/', name: '.' };
   const trimmed = path.replace(/\/+$/, '');
   const slash = trimmed.lastIndexOf('/');
   if (slash === -1) return { directory: '.', name: trimmed === '' ? '.' : trimmed };
@@ -37,6 +38,23 @@ async function finish(session: ExecSession, complaints: readonly Uint8Array[], i
     sandboxId: id,
     nextStep: exitCode === 127 ? 'Use an image that has tar.' : 'Check the path.',
   });
+}
+
+/** Answers how much was sent. A tar that has ended takes no more; its exit code and words say why. */
+async function feed(session: ExecSession, body: AsyncIterable<Uint8Array>): Promise<number> {
+  let bytes = 0;
+  for await (const chunk of body) {
+    try {
+      await session.write(chunk);
+    } catch (error) {
+      const { exitCode } = await session.exit;
+      if (exitCode === 0) throw error;
+      return bytes;
+    }
+    bytes += chunk.length;
+  }
+  session.closeInput();
+  return bytes;
 }
 
 async function* standardOutput(session: ExecSession, id: string): AsyncIterable<Uint8Array> {
@@ -92,13 +110,9 @@ export const writeArchive = upload({
         if (complaints.length < LIMITS.labelCount) complaints.push(data);
       }
     })();
-    let bytes = 0;
+    let bytes: number;
     try {
-      for await (const chunk of body) {
-        await session.write(chunk);
-        bytes += chunk.length;
-      }
-      session.closeInput();
+      bytes = await feed(session, body);
       await listening;
       await finish(session, complaints, input.id);
     } finally {

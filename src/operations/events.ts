@@ -1,84 +1,103 @@
 import { z } from 'zod';
+import type { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { isOver } from '../domain/sandbox/lifecycle.ts';
-import type { SandboxRecord } from '../ports/store.ts';
+import type { Bus, Progress } from '../engine/bus.ts';
 import { visibleSandbox } from './access.ts';
 import { events, type OperationContext } from './operation.ts';
 import { sandboxIdField } from './sandboxes.ts';
 import { type EventView, eventSchema, eventView } from './view.ts';
 
-/** Hands over what a listener receives, in order, to a consumer that may be slower; the backlog is bounded. */
-class Mailbox<Item> {
-  readonly #items: Item[] = [];
+/** Wakes one waiter; rung while nobody waits, the next wait returns at once. */
+class Bell {
+  #rung = false;
   #wake: () => void = () => undefined;
 
-  put(item: Item): void {
-    if (this.#items.length < LIMITS.eventStreamBacklog) this.#items.push(item);
+  ring(): void {
+    this.#rung = true;
     this.#wake();
   }
 
-  /** Waits for the next items; empty once the signal aborts. */
-  async take(signal: AbortSignal): Promise<Item[]> {
-    if (this.#items.length === 0 && !signal.aborted) {
+  async wait(signal: AbortSignal): Promise<void> {
+    if (!this.#rung && !signal.aborted) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         signal.addEventListener('abort', () => resolve(), { once: true });
       });
     }
-    return this.#items.splice(0);
+    this.#rung = false;
   }
+}
+
+/** What the engine tells about one sandbox between two looks at the store. */
+class Listener {
+  readonly bell = new Bell();
+  progress: Progress | null;
+  failure: SandboxerError | null = null;
+  readonly #stops: readonly (() => void)[];
+
+  constructor(bus: Bus, id: string) {
+    this.progress = bus.stepUnderWay(id);
+    this.#stops = [
+      bus.onCommitted(({ record }) => {
+        if (record.id === id) this.bell.ring();
+      }),
+      bus.onProgress((progress) => {
+        if (progress.sandboxId !== id) return;
+        this.progress = progress;
+        this.bell.ring();
+      }),
+      bus.onStopped(({ sandboxId, error }) => {
+        if (sandboxId !== id) return;
+        this.failure = error;
+        this.bell.ring();
+      }),
+    ];
+  }
+
+  stop(): void {
+    for (const stop of this.#stops) stop();
+  }
+}
+
+function stepView(progress: Progress, atMs: number): EventView {
+  const { sandboxId, step, attempt } = progress;
+  const at = new Date(atMs).toISOString();
+  return { sandbox_id: sandboxId, sequence: null, at, type: 'step', state: null, detail: { step, attempt } };
 }
 
 /**
  * Stored events from `after` on; with `follow`, then new ones as they are committed and the steps under way
- * (sequence null, not stored), until the sandbox is destroyed or nobody listens any more.
+ * (sequence null, not stored), until the sandbox is destroyed or nobody listens any more. Rejects where the engine
+ * cannot go on with it.
  */
 async function* stream(
   context: OperationContext,
-  first: SandboxRecord,
+  id: string,
   after: number,
   follow: boolean,
 ): AsyncIterable<EventView> {
-  const { id } = first;
   const { store, bus, clock } = context.engine.context;
-  const mailbox = new Mailbox<EventView>();
-  const stops = [
-    bus.onCommitted(({ record, events: committed }) => {
-      if (record.id !== id) return;
-      for (const event of committed) mailbox.put(eventView({ ...event, sandboxId: id }));
-    }),
-    bus.onProgress(({ sandboxId, step, attempt }) => {
-      if (sandboxId !== id) return;
-      const at = new Date(clock.nowMs()).toISOString();
-      mailbox.put({
-        sandbox_id: id,
-        sequence: null,
-        at,
-        type: 'step',
-        state: null,
-        detail: { step, attempt },
-      });
-    }),
-  ];
+  const listener = new Listener(bus, id);
+  let seen = after;
   try {
-    let record = first;
-    let seen = after;
     for (;;) {
-      const page = await store.listEvents(id, seen, LIMITS.eventStreamBacklog);
-      for (const event of page) yield eventView(event);
-      seen = page.at(-1)?.sequence ?? seen;
-      if (page.length < LIMITS.eventStreamBacklog) break;
-    }
-    while (follow && !context.signal.aborted && !isOver(record.state)) {
-      for (const event of await mailbox.take(context.signal)) {
-        if (event.sequence !== null && event.sequence <= seen) continue;
-        seen = event.sequence ?? seen;
-        yield event;
+      const record = await visibleSandbox(context, id);
+      for (const event of await store.listEvents(id, seen, LIMITS.eventPageSize)) {
+        seen = event.sequence;
+        yield eventView(event);
       }
-      record = await visibleSandbox(context, id);
+      if (seen < record.eventSequence) continue;
+      if (!follow || isOver(record.state)) return;
+      const { progress, failure } = listener;
+      listener.progress = null;
+      if (progress !== null) yield stepView(progress, clock.nowMs());
+      if (failure !== null) throw failure;
+      await listener.bell.wait(context.signal);
+      if (context.signal.aborted) return;
     }
   } finally {
-    for (const stop of stops) stop();
+    listener.stop();
   }
 }
 
@@ -103,6 +122,7 @@ export const sandboxEvents = events({
     flags: { after: '--after <sequence>', follow: '--follow' },
   },
   async run(context, { id, after, follow }) {
-    return stream(context, await visibleSandbox(context, id), after, follow);
+    await visibleSandbox(context, id);
+    return stream(context, id, after, follow);
   },
 });

@@ -2,9 +2,9 @@ import { z } from 'zod';
 import { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { REACTIONS } from '../domain/sandbox/failure.ts';
+import { asSentence } from '../domain/text.ts';
 import { referenceOf } from '../engine/step.ts';
 import { type ExecSession, ExtensionError, type Reference, type Sessions } from '../ports/extension.ts';
-import type { SandboxRecord } from '../ports/store.ts';
 import { usableSandbox } from './access.ts';
 import { markActive } from './activity.ts';
 import { call, download, exec, type OperationContext, tunnel, upload } from './operation.ts';
@@ -22,13 +22,13 @@ interface Opened {
 }
 
 /** The error of a session call as the caller sees it. */
-function sessionError(error: unknown, record: SandboxRecord): unknown {
+function sessionError(error: unknown, sandboxId: string): unknown {
   if (!(error instanceof ExtensionError)) return error;
   const code =
     error.kind === 'transient' || error.kind === 'ambiguous'
       ? 'sandbox_unreachable'
       : REACTIONS[error.kind].code;
-  return new SandboxerError(code, error.message, { sandboxId: record.id, cause: error });
+  return new SandboxerError(code, asSentence(error.message), { sandboxId, cause: error });
 }
 
 /**
@@ -52,7 +52,7 @@ async function inside<Result>(
     const [result] = await Promise.all([work({ sessions, reference: referenceOf(record) }), activated]);
     return result;
   } catch (error) {
-    const mapped = sessionError(error, record);
+    const mapped = sessionError(error, id);
     const lost = mapped instanceof SandboxerError && mapped.code === 'sandbox_unreachable';
     if (lost && !(await engine.reconciler.check(await usableSandbox(context, id), signal))) {
       throw new SandboxerError('sandbox_unreachable', `The sandbox ${id} ended by itself.`, {
@@ -63,6 +63,35 @@ async function inside<Result>(
     }
     throw mapped;
   }
+}
+
+async function* mappedStream<Item>(source: AsyncIterable<Item>, id: string): AsyncIterable<Item> {
+  try {
+    yield* source;
+  } catch (error) {
+    throw sessionError(error, id);
+  }
+}
+
+/** The session with the errors that come after it opened as the caller sees them. */
+function mappedSession(session: ExecSession, id: string): ExecSession {
+  const exit = session.exit.catch((error: unknown) => {
+    throw sessionError(error, id);
+  });
+  exit.catch(() => undefined); // told to whoever awaits `exit` or reads `output`
+  return {
+    pid: session.pid,
+    output: mappedStream(session.output, id),
+    exit,
+    write: (data) =>
+      session.write(data).catch((error: unknown) => {
+        throw sessionError(error, id);
+      }),
+    closeInput: () => session.closeInput(),
+    sendSignal: (signal) => session.sendSignal(signal),
+    resize: (columns, rows) => session.resize(columns, rows),
+    close: () => session.close(),
+  };
 }
 
 export const execInput = z.strictObject({
@@ -120,8 +149,8 @@ export const execute = exec({
       detach: '--detach',
     },
   },
-  run(context, input): Promise<ExecSession> {
-    return inside(context, input.id, ({ sessions, reference }) =>
+  async run(context, input): Promise<ExecSession> {
+    const session = await inside(context, input.id, ({ sessions, reference }) =>
       sessions.exec(
         reference,
         {
@@ -138,6 +167,7 @@ export const execute = exec({
         context.signal,
       ),
     );
+    return mappedSession(session, input.id);
   },
 });
 

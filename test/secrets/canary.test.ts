@@ -41,14 +41,17 @@ const seen: Record<string, Buffer> = {};
 beforeAll(async () => {
   bench = await openHttpBench();
   const canary = () => `c"a/n+${randomBytes(15).toString('base64url')}`;
-  for (const name of ['exec environment', 'standard input', 'file content', 'output']) secrets[name] = canary();
+  for (const name of ['exec environment', 'standard input', 'file content', 'output'])
+    secrets[name] = canary();
   const projectToken = await bench.token(['read', 'write', 'exec'], 'red');
   secrets['an API token'] = projectToken.split('_')[2]!;
   secrets['the operator token'] = bench.operatorToken.split('_')[2]!;
   secrets['the secret of the home'] = readFileSync(join(bench.home, 'secret')).toString('latin1');
   const client = await bench.client(projectToken);
   const sandbox = await client.create({ profile: 'profile.local' });
-  const running = await sandbox.start(['sleep', '20'], { environment: { KEY: secrets['exec environment']! } });
+  const running = await sandbox.start(['sleep', '20'], {
+    environment: { KEY: secrets['exec environment']! },
+  });
   await sandbox.run(['cat'], { stdin: secrets['standard input']! });
   await sandbox.run(['sh', '-c', 'printf %s "$0" | rev'], { environment: {}, stdin: '' });
   await sandbox.writeFile('/workspace/key', secrets['file content']!);
@@ -88,7 +91,8 @@ describe('a secret', () => {
   ]) {
     it(`(${name}) is in nothing that was said`, () => {
       for (const [place, bytes] of Object.entries(seen)) {
-        for (const form of forms(secrets[name]!)) expect(bytes.includes(form), `${place}: ${form}`).toBe(false);
+        for (const form of forms(secrets[name]!))
+          expect(bytes.includes(form), `${place}: ${form}`).toBe(false);
       }
     });
 
@@ -97,7 +101,8 @@ describe('a secret', () => {
       expect(files.some((file) => file.endsWith('store.sqlite'))).toBe(true);
       for (const file of files) {
         const bytes = readFileSync(file);
-        for (const form of forms(secrets[name]!)) expect(bytes.includes(form), `${file}: ${form}`).toBe(false);
+        for (const form of forms(secrets[name]!))
+          expect(bytes.includes(form), `${file}: ${form}`).toBe(false);
       }
     });
   }

@@ -1,9 +1,12 @@
 import { Sandboxer } from '../../src/faces/library/index.ts';
 
 /** Destroys whatever a test left in its home. */
-export async function destroyAll(home: string): Promise<void> {
+export async function destroyAll(
+  home: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<void> {
   await using sandboxer = await Sandboxer.connect({
-    environment: { PATH: process.env.PATH, SANDBOXER_HOME: home },
+    environment: { PATH: process.env.PATH, SANDBOXER_HOME: home, ...variables },
   });
   for (;;) {
     const { items } = await sandboxer.list({

@@ -13,9 +13,9 @@ import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
 import { openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
 import { LIMITS } from '../../src/domain/limits.ts';
 import { Sandboxer } from '../../src/faces/library/index.ts';
+import { sampleRecord } from '../standins/sample-record.ts';
 import { startSimulatedBackend } from '../standins/simulated-backend.ts';
 import { readSimulatedTruth } from '../standins/simulated-truth.ts';
-import { sampleRecord } from '../standins/sample-record.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'sbx-durable-'));
 const mounted: string[] = [];
@@ -64,7 +64,8 @@ describe.runIf(isRoot)('a full disk (P12)', () => {
     expect(existsSync(join(home, 'ballast')), 'the ballast was released').toBe(false);
     expect((await sandboxer.get(first.id)).status.state).toBe('ready');
     await sandboxer.close();
-    for (const name of ['filler-0', 'filler-1', 'filler-2', 'filler-3']) rmSync(join(home, name), { force: true });
+    for (const name of ['filler-0', 'filler-1', 'filler-2', 'filler-3'])
+      rmSync(join(home, name), { force: true });
     const later = await Sandboxer.connect({ environment });
     expect((await (await later.get(second.id)).destroy()).state).toBe('destroyed');
     const truth = readSimulatedTruth(truthDirectory);
@@ -133,7 +134,9 @@ describe('the lock of a home', () => {
       await lockHome(${JSON.stringify(home)}, createSystemClock(), 0);
       process.stdout.write('locked');
       setInterval(() => undefined, 1000);`;
-    const other = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const other = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     await new Promise((resolve) => other.stdout.once('data', resolve));
     await expect(lockHome(home, clock, 50)).rejects.toMatchObject({
       code: 'home_locked',

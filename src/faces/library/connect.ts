@@ -56,8 +56,8 @@ export async function connectTransport(options: ConnectOptions = {}): Promise<Tr
     import('../../main.ts'),
     import('./local-transport.ts'),
   ]);
-  const lockWaitMs = options.lockWaitMs;
-  return new LocalTransport(
-    await compose({ environment, ...(lockWaitMs === undefined ? {} : { lockWaitMs }) }),
-  );
+  const { lockWaitMs } = options;
+  const composed = await compose({ environment, ...(lockWaitMs === undefined ? {} : { lockWaitMs }) });
+  await composed.engine.reconciler.resumeRuns();
+  return new LocalTransport(composed);
 }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { asSandboxerError } from '../../domain/errors.ts';
+import { LIMITS } from '../../domain/limits.ts';
 import type { Composed } from '../../main.ts';
 import { OPERATOR } from '../../operations/access.ts';
 import { admit } from '../../operations/dispatch.ts';
@@ -80,8 +81,10 @@ export class LocalTransport implements Transport {
     return this.#composed.detach();
   }
 
-  close(): Promise<void> {
-    return this.#composed.close();
+  /** What an earlier process left unfinished and this one took up gets a moment to end. */
+  async close(): Promise<void> {
+    await this.#composed.engine.runner.quiesce(LIMITS.quiescePatienceMs);
+    await this.#composed.close();
   }
 
   #context(signal?: AbortSignal, idempotencyKey?: string): OperationContext {

@@ -7,6 +7,7 @@ import { Sandboxer } from '../../../src/faces/library/index.ts';
 import { type Composed, compose } from '../../../src/main.ts';
 import type { Scope } from '../../../src/operations/operation.ts';
 import { issueToken } from '../../../src/operations/tokens.ts';
+import { destroyAll } from '../../standins/destroy-all.ts';
 import { temporaryDirectory } from '../../standins/simulated-harness.ts';
 
 export interface HttpBench extends AsyncDisposable {
@@ -64,6 +65,7 @@ export async function openHttpBench(variables: Readonly<Record<string, string>> 
     async [Symbol.asyncDispose]() {
       await server.close();
       await composed.close();
+      await destroyAll(home, variables);
     },
   };
 }
