@@ -18,6 +18,8 @@ export function nearestName(wanted: string, known: readonly string[]): string | 
   const ranked = known
     .map((name) => ({ name, distance: distance(wanted.toLowerCase(), name.toLowerCase()) }))
     .sort((left, right) => left.distance - right.distance);
+  const begun = wanted.length >= 3 ? known.find((name) => name.startsWith(wanted)) : undefined;
+  if (begun !== undefined) return begun;
   const best = ranked[0];
   return best !== undefined && best.distance <= Math.max(2, wanted.length / 3) ? best.name : null;
 }
