@@ -47,9 +47,9 @@ async function inside<Result>(
   if (sessions === undefined) {
     throw new SandboxerError('unsupported', `${extension.id} has no way to run commands or move files.`);
   }
-  const activated = markActive(engine.context, record, false);
   try {
-    const [result] = await Promise.all([work({ sessions, reference: referenceOf(record) }), activated]);
+    const result = await work({ sessions, reference: referenceOf(record) });
+    await markActive(engine.context, record, false);
     return result;
   } catch (error) {
     const mapped = sessionError(error, id);

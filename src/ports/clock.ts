@@ -6,6 +6,8 @@ export interface Clock {
   monotonicMs(): number;
   /** Resolves after `durationMs`, or rejects with the signal's reason. Any length is allowed. */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
+  /** Calls back after `durationMs`; the answer calls it off. Any length is allowed. */
+  after(durationMs: number, callback: () => void): () => void;
 }
 
 /** A signal that aborts after `durationMs`, or when `parent` does; call `done` when the work is over. */
@@ -16,19 +18,17 @@ export interface Timeout {
 
 export function timeoutSignal(clock: Clock, durationMs: number, parent?: AbortSignal): Timeout {
   const controller = new AbortController();
-  const finished = new AbortController();
   const forward = () => controller.abort(parent?.reason);
   if (parent?.aborted) forward();
   parent?.addEventListener('abort', forward, { once: true });
-  clock.sleep(durationMs, finished.signal).then(
-    () => controller.abort(new DOMException(`no answer within ${durationMs} ms`, 'TimeoutError')),
-    () => undefined, // the work ended first
+  const callOff = clock.after(durationMs, () =>
+    controller.abort(new DOMException(`no answer within ${durationMs} ms`, 'TimeoutError')),
   );
   return {
     signal: controller.signal,
     done() {
       parent?.removeEventListener('abort', forward);
-      finished.abort();
+      callOff();
     },
   };
 }

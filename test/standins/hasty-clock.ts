@@ -12,5 +12,9 @@ export function createHastyClock(factor: number): Clock {
     sleep: async (durationMs, signal) => {
       await sleepTimer(durationMs / factor, undefined, signal === undefined ? {} : { signal });
     },
+    after(durationMs, callback) {
+      const timer = setTimeout(callback, durationMs / factor);
+      return () => clearTimeout(timer);
+    },
   };
 }

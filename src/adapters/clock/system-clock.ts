@@ -28,5 +28,16 @@ export function createSystemClock(anchor: ClockAnchor = anchorNow()): Clock {
         await sleepTimer(pieceMs, undefined, signal === undefined ? {} : { signal });
       }
     },
+    after(durationMs, callback) {
+      const endMs = performance.now() + durationMs;
+      let timer: NodeJS.Timeout;
+      const arm = () => {
+        const restMs = endMs - performance.now();
+        timer = setTimeout(restMs > LIMITS.timerMaxMs ? arm : callback, Math.min(restMs, LIMITS.timerMaxMs));
+        timer.unref();
+      };
+      arm();
+      return () => clearTimeout(timer);
+    },
   };
 }

@@ -4,7 +4,6 @@ import { chmod, chown, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { printable } from '../../domain/text.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { timeoutSignal } from '../../ports/clock.ts';
 import {
   ExtensionError,
   type Handle,
@@ -16,14 +15,15 @@ import type { Boxes } from './client.ts';
 import type { LocalRequest } from './config.ts';
 import { copyTree } from './copy-tree.ts';
 import type { Ground } from './ground.ts';
+import { firstChildOf } from './host.ts';
 import { firstId, type IdentitySlots, USER_ID_INSIDE } from './identity.ts';
 import { prepareImage } from './image.ts';
 import { AgentError } from './native/agent-error.ts';
 import { bwrapArguments, type SandboxRoot } from './native/bwrap-arguments.ts';
 import type { Starter } from './starter.ts';
 
-const SHUTDOWN_PATIENCE_MS = 300;
 const DEATH_POLL_MS = 2;
+const QUICK_TRIES = 8;
 const DEATH_TRIES = 1_500;
 const LAUNCH_LOG_BYTES = 8 * 1024 * 1024;
 
@@ -106,7 +106,7 @@ export class BoxLife {
     signal.throwIfAborted();
     const exists = this.#boxes.exists(name);
     if (!exists && !this.#cgroups.exists(name)) return;
-    if (exists) await this.#end(name, signal);
+    if (exists) await this.#end(name);
     for (const pid of this.#cgroups.processes(name)) if (pid !== this.#starter?.launcherPid) killIfThere(pid);
     if (!(await this.#cgroups.remove(name))) {
       throw new ExtensionError('transient', `Processes of ${name} do not end.`);
@@ -182,21 +182,16 @@ export class BoxLife {
     return pid;
   }
 
-  /** Asks the agent first, then kills the process outside; the kernel ends everything inside with it. */
-  async #end(name: string, signal: AbortSignal): Promise<void> {
-    const timeout = timeoutSignal(this.#clock, SHUTDOWN_PATIENCE_MS, signal);
-    try {
-      await this.#boxes.agent(name).shutdown({ signal: timeout.signal });
-    } catch (error) {
-      if (!(error instanceof AgentError)) throw error; // an agent that does not answer is killed below
-    } finally {
-      timeout.done();
-    }
+  /**
+   * Kills the first process inside; the kernel ends all others with it, and only then the process outside ends. Where
+   * there is no inside yet, the one outside is killed before it makes one.
+   */
+  async #end(name: string): Promise<void> {
     for (let attempt = 0; attempt < DEATH_TRIES; attempt += 1) {
-      const pid = this.#boxes.process(name);
-      if (pid === null) return;
-      if (attempt > 0) killIfThere(pid);
-      await this.#clock.sleep(DEATH_POLL_MS);
+      const outside = this.#boxes.process(name);
+      if (outside === null) return;
+      killIfThere(firstChildOf(outside) ?? outside);
+      await this.#clock.sleep(attempt < QUICK_TRIES ? 0.5 : DEATH_POLL_MS);
     }
     throw new ExtensionError('transient', `The process of ${name} does not end.`);
   }

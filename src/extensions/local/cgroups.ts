@@ -12,6 +12,7 @@ import {
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../ports/clock.ts';
 import type { SandboxSpec } from '../../ports/extension.ts';
+import { processStartTime } from './host.ts';
 
 type Limits = SandboxSpec['resources'];
 
@@ -163,12 +164,14 @@ export class Cgroups {
     this.#limit(name, limits);
   }
 
-  /** Removes what no launcher waits in any more. */
+  /** Removes the seeds of this process and of processes that have ended; those of others are theirs. */
   removeSeeds(): void {
     for (const directory of new Set(Object.values(this.base?.directories ?? {}))) {
       if (!existsSync(directory)) continue;
       for (const name of readdirSync(directory)) {
-        if (name.startsWith(SEED_PREFIX)) removeIfEmpty(join(directory, name));
+        const owner = Number(/^seed-(\d+)-\d+$/.exec(name)?.[1] ?? 0);
+        const isOurs = owner === process.pid || processStartTime(owner) === null;
+        if (owner !== 0 && isOurs) removeIfEmpty(join(directory, name));
       }
     }
   }

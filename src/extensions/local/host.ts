@@ -73,3 +73,13 @@ export function processStartTime(pid: number): string | null {
     return null; // there is no such process
   }
 }
+
+/** The only child of bubblewrap outside is the first process inside; null while there is none. */
+export function firstChildOf(pid: number): number | null {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+    return text === '' ? null : Number(text.split(' ')[0]);
+  } catch {
+    return null; // it has ended meanwhile
+  }
+}

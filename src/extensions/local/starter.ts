@@ -66,8 +66,9 @@ export class Starter {
       await this.#launcher.park(seed.files);
       return seed;
     } catch (error) {
-      if (error instanceof AgentError) return null;
-      throw error;
+      if (!(error instanceof AgentError)) throw error;
+      this.#launcher.leave(); // it still sits in the last sandbox's cgroup, which could then never be removed
+      return null;
     }
   }
 }

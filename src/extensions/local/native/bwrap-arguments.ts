@@ -51,6 +51,7 @@ const AGENT_CAPABILITIES = [
   'CAP_DAC_OVERRIDE',
   'CAP_FOWNER',
 ];
+const AGENT_DIRECTORY = '/.sandboxer';
 const RUN_BYTES = 16 * 1024 * 1024;
 
 function identityArguments(spec: BwrapSpec): string[] {
@@ -71,6 +72,10 @@ function rootArguments(spec: BwrapSpec, etcSource: string, imageSource: string):
     ...['--ro-bind', etcSource, '/etc'],
     ...spec.etc.binds.flatMap((path) => ['--ro-bind', path, path]),
   ];
+}
+
+function publicDirectory(path: string): string[] {
+  return ['--perms', '0755', '--dir', path];
 }
 
 function temporary(path: string, bytes: number, permissions: string): string[] {
@@ -95,20 +100,21 @@ export function bwrapArguments(spec: BwrapSpec): BwrapPlan {
     ...rootArguments(spec, source(3), source(4)),
     ...['--proc', '/proc', '--dev', '/dev'],
     /* Named, because bwrap closes the parents it makes by itself to everybody but root. */
-    ...(spec.root.kind === 'host'
-      ? ['--perms', '0755', '--dir', '/home', '--perms', '0755', '--dir', '/var']
-      : []),
+    ...(spec.root.kind === 'host' ? ['/home', '/var', AGENT_DIRECTORY].flatMap(publicDirectory) : []),
     ...(spec.mode === 'ranged' ? temporary('/root', spec.tmpBytes, '0700') : []),
     ...temporary('/tmp', spec.tmpBytes, '1777'),
-    ...temporary('/var/tmp', spec.tmpBytes, '1777'),
+    ...(spec.root.kind === 'host'
+      ? ['--symlink', '../tmp', '/var/tmp']
+      : temporary('/var/tmp', spec.tmpBytes, '1777')),
     ...temporary('/run', RUN_BYTES, '0755'),
     ...temporary('/dev/shm', spec.tmpBytes, '1777'),
-    ...temporary('/.sandboxer', 65_536, '0755'),
-    ...['--ro-bind', source(2), '/.sandboxer/agent'],
+    ...(spec.root.kind === 'image' ? temporary(AGENT_DIRECTORY, 65_536, '0755') : []),
+    ...['--ro-bind', source(2), `${AGENT_DIRECTORY}/agent`],
     ...['--bind', source(0), '/workspace'],
     ...['--bind', source(1), '/home/user'],
     /* What is left writable has a size: the root, /dev and the agent's directory have none or need none. */
-    ...['--remount-ro', '/.sandboxer', '--remount-ro', '/dev', '--remount-ro', '/'],
+    ...(spec.root.kind === 'image' ? ['--remount-ro', AGENT_DIRECTORY] : []),
+    ...['--remount-ro', '/dev', '--remount-ro', '/'],
     ...['--chdir', '/'],
   ];
   return { bwrapArguments: list, stagedPaths: staged ? paths : [] };

@@ -31,6 +31,8 @@ const PAUSE_BYTES = 1_048_576;
 const RESUME_BYTES = 262_144;
 /** What fits into a socket address, without the closing zero. */
 const LONGEST_SOCKET_PATH = 107;
+/** The usual end of a request that nobody waits for any more; made once, since a stack costs more than the request. */
+const CLOSED = new AgentError('disconnected', 'the connection was closed');
 const STREAMED: ReadonlySet<number> = new Set([FRAME.STDOUT, FRAME.STDERR, FRAME.DATA]);
 
 export function errorOf(payload: Buffer): AgentError {
@@ -173,7 +175,8 @@ export class Channel implements FrameHandler {
   }
 
   close(): void {
-    this.#fail(new AgentError('disconnected', 'the connection was closed'));
+    if (this.#waiting === undefined) this.#fail(CLOSED);
+    else this.#fail(new AgentError('disconnected', 'the connection was closed'));
   }
 
   get failure(): AgentError | undefined {

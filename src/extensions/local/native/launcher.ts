@@ -122,6 +122,14 @@ export class Launcher implements FrameHandler {
     return true;
   }
 
+  /** Ends the helper, wherever it sits; the next request begins a new one. */
+  leave(): void {
+    const child = this.#child;
+    if (child === undefined) return;
+    child.kill('SIGKILL');
+    this.#ended(child);
+  }
+
   #ask(type: number, fields: (identifier: number) => readonly Field[]): Promise<LaunchResult> {
     if (this.#closed) return Promise.reject(new AgentError('internal', 'the launcher is closed'));
     const identifier = ++this.#identifier;
