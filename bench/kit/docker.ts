@@ -1,6 +1,6 @@
 /** Docker through its Engine API, where there is an engine. */
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SocketClient } from './http.ts';
@@ -12,6 +12,7 @@ const IMAGE = 'sandboxer-bench:latest';
 const API = '/v1.41';
 const READY_TRIES = 200;
 const READY_POLL_MS = 50;
+const PLACES = ['/usr/local/bin', '/usr/bin', '/bin'];
 const PROGRAMS = ['true', 'sleep', 'sh', 'node'];
 
 /** The limits of profile.local. */
@@ -53,15 +54,14 @@ async function startDaemon(bench: Bench): Promise<string | null> {
 function fillRoot(root: string): void {
   for (const directory of ['bin', 'tmp', 'proc', 'dev', 'etc']) mkdirSync(join(root, directory), { recursive: true });
   for (const program of PROGRAMS) {
-    const path = execFileSync('sh', ['-c', 'PATH=/usr/local/bin:/usr/bin:/bin command -v "$0"', program], {
-      encoding: 'utf8',
-    }).trim();
-    cpSync(path, join(root, 'bin', program), { dereference: true });
+    const path = PLACES.map((place) => join(place, program)).find(existsSync);
+    if (path === undefined) throw new Error(`${program} is in none of ${PLACES.join(', ')}`);
+    copyFileSync(path, join(root, 'bin', program));
     chmodSync(join(root, 'bin', program), 0o755);
     const needs = execFileSync('sh', ['-c', 'ldd "$0" || true', path], { encoding: 'utf8' });
     for (const [library] of needs.matchAll(/\/[^\s)]+/g)) {
       mkdirSync(join(root, dirname(library)), { recursive: true });
-      cpSync(library, join(root, library), { dereference: true });
+      copyFileSync(library, join(root, library));
     }
   }
 }

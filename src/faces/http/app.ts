@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
 import { SandboxerError } from '../../domain/errors.ts';
 import { LIMITS } from '../../domain/limits.ts';
@@ -9,6 +8,7 @@ import type { Installation, Operation, OperationContext } from '../../operations
 import { OPERATION_LIST } from '../../operations/table.ts';
 import type { Gatekeeper, RequestOrigin } from './access.ts';
 import { json, problem, serverSentEvents, streamed } from './answers.ts';
+import { type ConnectionFacts, type Exchange, exchangeOf } from './exchange.ts';
 import { collectExec } from './exec-answer.ts';
 import { gatherInput } from './input.ts';
 import type { Metrics } from './metrics.ts';
@@ -21,21 +21,15 @@ export interface AppParts {
   readonly metrics: Metrics;
 }
 
-/** What the listener tells about a connection; absent where a test calls the app in process. */
-export interface ConnectionFacts {
-  readonly trusted?: boolean;
-  readonly incoming?: IncomingMessage;
-}
-
 type Bindings = { Bindings: ConnectionFacts };
 
-export function originOf(facts: ConnectionFacts, headers: Headers): RequestOrigin {
+function originOf(facts: ConnectionFacts, exchange: Exchange): RequestOrigin {
   return {
     trusted: facts.trusted ?? false,
     remoteAddress: facts.incoming?.socket.remoteAddress ?? 'in-process',
-    host: headers.get('host') ?? undefined,
-    origin: headers.get('origin') ?? undefined,
-    authorization: headers.get('authorization') ?? undefined,
+    host: exchange.header('host'),
+    origin: exchange.header('origin'),
+    authorization: exchange.header('authorization'),
   };
 }
 
@@ -53,7 +47,7 @@ function takeStdin(raw: Record<string, unknown>): Uint8Array | null {
 async function respond(
   operation: Operation,
   context: OperationContext,
-  request: Request,
+  exchange: Exchange,
   raw: Record<string, unknown>,
 ): Promise<Response> {
   const stdin = operation.shape === 'exec' ? takeStdin(raw) : null;
@@ -68,7 +62,7 @@ async function respond(
     case 'download':
       return streamed(await operation.run(context, input), operation.mediaType);
     case 'upload':
-      return json(await operation.run(context, input, request.body ?? emptyBody()));
+      return json(await operation.run(context, input, exchange.body()));
     case 'events':
       return serverSentEvents(
         (await operation.run(context, input)) as AsyncIterable<{ sequence: number | null; type: string }>,
@@ -80,13 +74,9 @@ async function respond(
   }
 }
 
-async function* emptyBody(): AsyncIterable<Uint8Array> {
-  // a PUT without a body writes an empty file
-}
-
-function withLastEventId(request: Request, raw: Record<string, unknown>): void {
-  const last = request.headers.get('last-event-id');
-  if (last !== null && /^[0-9]{1,15}$/.test(last)) raw.after ??= last;
+function withLastEventId(exchange: Exchange, raw: Record<string, unknown>): void {
+  const last = exchange.header('last-event-id');
+  if (last !== undefined && /^[0-9]{1,15}$/.test(last)) raw.after ??= last;
 }
 
 function bind(app: Hono<Bindings>, operation: Operation, parts: AppParts): void {
@@ -94,23 +84,24 @@ function bind(app: Hono<Bindings>, operation: Operation, parts: AppParts): void 
   const { clock, log } = parts.engine.context;
   app.on(operation.http.method, path, async (c) => {
     const beganAtMs = clock.monotonicMs();
-    const request = c.req.raw;
+    const facts = c.env ?? {};
+    const exchange = exchangeOf(facts, () => c.req.raw);
     let answer: Response;
     try {
-      const origin = originOf(c.env ?? {}, request.headers);
+      const origin = originOf(facts, exchange);
       parts.gatekeeper.checkSource(origin);
       const principal = await parts.gatekeeper.principalOf(origin);
       requireScope(principal, operation.scope);
-      const raw = await gatherInput(operation, request, c.req.param() as Record<string, string>);
-      if (operation.shape === 'events') withLastEventId(request, raw);
+      const raw = await gatherInput(operation, exchange, c.req.param() as Record<string, string>);
+      if (operation.shape === 'events') withLastEventId(exchange, raw);
       const context: OperationContext = {
         engine: parts.engine,
         principal,
-        signal: request.signal,
-        idempotencyKey: request.headers.get('idempotency-key'),
+        signal: exchange.signal,
+        idempotencyKey: exchange.header('idempotency-key') ?? null,
         installation: parts.installation,
       };
-      answer = await respond(operation, context, request, raw);
+      answer = await respond(operation, context, exchange, raw);
     } catch (error) {
       answer = problem(error, log);
     }
@@ -138,7 +129,11 @@ export function createApp(parts: AppParts): Hono<Bindings> {
   app.get('/openapi.json', () => json(openApi));
   app.get('/metrics', async (c) => {
     try {
-      const origin = originOf(c.env ?? {}, c.req.raw.headers);
+      const facts = c.env ?? {};
+      const origin = originOf(
+        facts,
+        exchangeOf(facts, () => c.req.raw),
+      );
       parts.gatekeeper.checkSource(origin);
       requireScope(await parts.gatekeeper.principalOf(origin), 'read');
       return await parts.metrics.render();

@@ -1,18 +1,18 @@
 import { SandboxerError } from '../../domain/errors.ts';
 import { LIMITS } from '../../domain/limits.ts';
 import type { Operation } from '../../operations/operation.ts';
+import type { Exchange } from './exchange.ts';
 
 /** Reads a body up to `limitBytes`; throws `body_too_large` as soon as it is known to be larger. */
-export async function readBody(request: Request, limitBytes: number): Promise<Uint8Array> {
+export async function readBody(exchange: Exchange, limitBytes: number): Promise<Uint8Array> {
   const tooLarge = () =>
     new SandboxerError('body_too_large', `The body is larger than ${limitBytes} bytes.`, {
       nextStep: 'Send less, or move files with the files and archive routes.',
     });
-  if (Number(request.headers.get('content-length') ?? 0) > limitBytes) throw tooLarge();
-  if (request.body === null) return new Uint8Array();
+  if (Number(exchange.header('content-length') ?? 0) > limitBytes) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of request.body) {
+  for await (const chunk of exchange.body()) {
     bytes += chunk.length;
     if (bytes > limitBytes) throw tooLarge();
     chunks.push(chunk);
@@ -20,8 +20,8 @@ export async function readBody(request: Request, limitBytes: number): Promise<Ui
   return Buffer.concat(chunks);
 }
 
-async function jsonBody(request: Request): Promise<Record<string, unknown>> {
-  const bytes = await readBody(request, LIMITS.requestBodyBytes);
+async function jsonBody(exchange: Exchange): Promise<Record<string, unknown>> {
+  const bytes = await readBody(exchange, LIMITS.requestBodyBytes);
   if (bytes.length === 0) return {};
   let value: unknown;
   try {
@@ -49,10 +49,10 @@ function queryFields(url: URL): Record<string, unknown> {
 /** The operation's raw input: path parameters over the query over the JSON body. */
 export async function gatherInput(
   operation: Operation,
-  request: Request,
+  exchange: Exchange,
   pathFields: Readonly<Record<string, string>>,
 ): Promise<Record<string, unknown>> {
   const carriesJson = operation.http.method !== 'GET' && operation.shape !== 'upload';
-  const body = carriesJson ? await jsonBody(request) : {};
-  return { ...body, ...queryFields(new URL(request.url)), ...pathFields };
+  const body = carriesJson ? await jsonBody(exchange) : {};
+  return { ...body, ...queryFields(exchange.url), ...pathFields };
 }

@@ -57,7 +57,7 @@ function listen(server: Server, where: { path: string } | { host: string; port: 
 function makeServer(parts: AppParts, trusted: boolean): Server {
   const app = createApp(parts);
   const listener = getRequestListener((request, env) => app.fetch(request, { ...env, trusted }), {
-    overrideGlobalObjects: false,
+    overrideGlobalObjects: true,
   });
   const server = createServer(
     { maxHeaderSize: LIMITS.requestHeaderBytes, requestTimeout: 0, headersTimeout: 10_000 },
