@@ -1,4 +1,9 @@
 import type { Row } from '../kit/row.ts';
 import { g1, g2 } from './g02-create.ts';
+import { g4 } from './g04-rate.ts';
+import { g6 } from './g06-destroy.ts';
+import { g8 } from './g08-exec.ts';
+import { g11 } from './g11-stdout.ts';
+import { g12 } from './g12-files.ts';
 
-export const ROWS: readonly Row[] = [g1, g2];
+export const ROWS: readonly Row[] = [g1, g2, g4, g6, g8, g11, g12];

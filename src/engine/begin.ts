@@ -17,15 +17,20 @@ const RUN_TIME_MS: Readonly<Record<RunKind, number>> = {
   extend: LIMITS.extendTimeoutMs,
 };
 
+export function newRunId(engine: EngineContext): string {
+  return base32(engine.entropy.bytes(RUN_ID_BYTES));
+}
+
 export function newRun(
   engine: EngineContext,
   kind: RunKind,
   wantsTelemetry: boolean,
   argument: RunRecord['argument'] = {},
+  id = newRunId(engine),
 ): RunRecord {
   const startedAtMs = engine.clock.nowMs();
   return {
-    id: base32(engine.entropy.bytes(RUN_ID_BYTES)),
+    id,
     kind,
     steps: stepsOf(kind, wantsTelemetry),
     cursor: 0,
@@ -37,11 +42,11 @@ export function newRun(
   };
 }
 
-export function beginDestroy(engine: EngineContext, cause: string): Change {
+export function beginDestroy(engine: EngineContext, cause: string, runId: string): Change {
   return {
     lifecycle: ['destroy_started'],
     detail: { cause },
-    patch: { desired: 'absent', attention: null, run: newRun(engine, 'destroy', false) },
+    patch: { desired: 'absent', attention: null, run: newRun(engine, 'destroy', false, {}, runId) },
   };
 }
 
@@ -53,11 +58,15 @@ export function beginExpiry(engine: EngineContext, cause: string): Change {
   };
 }
 
-export function beginRecreate(engine: EngineContext, record: SandboxRecord): Change {
+export function beginRecreate(engine: EngineContext, record: SandboxRecord, runId: string): Change {
   return {
     lifecycle: ['recreate_started'],
     detail: { epoch: record.epoch },
-    patch: { desired: 'present', attention: null, run: newRun(engine, 'recreate', record.wantsTelemetry) },
+    patch: {
+      desired: 'present',
+      attention: null,
+      run: newRun(engine, 'recreate', record.wantsTelemetry, {}, runId),
+    },
   };
 }
 

@@ -9,23 +9,28 @@ function notFound(id: string): SandboxerError {
   });
 }
 
+/** A record with the slot it shall hold. Being removed takes none, and gives none back before it is over. */
+function withSlot(before: SandboxRecord | null, after: SandboxRecord): SandboxRecord {
+  const held = before?.slot ?? null;
+  const slot = !holdsSlot(after) ? null : after.desired === 'present' ? after.extensionId : held;
+  return { ...after, slot };
+}
+
 async function moveSlot(
   engine: EngineContext,
   transaction: StoreTransaction,
-  before: SandboxRecord | null,
-  after: SandboxRecord,
+  held: string | null,
+  needed: string | null,
 ): Promise<void> {
-  const held = before !== null && holdsSlot(before) ? before.extensionId : null;
-  const needed = holdsSlot(after) ? after.extensionId : null;
   if (held === needed) return;
   if (held !== null) await transaction.releaseSlot(held);
-  if (needed !== null && !(await transaction.takeSlot(needed, engine.settings.slotsPerExtension))) {
-    throw new SandboxerError(
-      'quota_exceeded',
-      `All ${engine.settings.slotsPerExtension} slots of ${needed} are taken.`,
-      { nextStep: 'Destroy a sandbox, or raise SANDBOXER_SLOTS.' },
-    );
-  }
+  if (needed === null) return;
+  if (await transaction.takeSlot(needed, engine.settings.slotsPerExtension)) return;
+  throw new SandboxerError(
+    'quota_exceeded',
+    `All ${engine.settings.slotsPerExtension} slots of ${needed} are taken.`,
+    { nextStep: 'Destroy a sandbox, or raise SANDBOXER_SLOTS.' },
+  );
 }
 
 /** Writes a new record with its first events. Resolves once durable. */
@@ -36,10 +41,11 @@ export async function commitNew(
   alongside: (transaction: StoreTransaction) => Promise<boolean> = async () => true,
 ): Promise<SandboxRecord | null> {
   const nowMs = engine.clock.nowMs();
-  const { record, events } = applyChange(draft, change, nowMs);
+  const { record: changed, events } = applyChange(draft, change, nowMs);
+  const record = withSlot(null, changed);
   const written = await engine.store.transaction(async (transaction) => {
     if (!(await alongside(transaction))) return false;
-    await moveSlot(engine, transaction, null, record);
+    await moveSlot(engine, transaction, null, record.slot);
     await transaction.insertSandbox(record);
     await transaction.appendEvents(record, nowMs, events);
     return true;
@@ -66,8 +72,9 @@ export async function commitChange(
     const change = decide(current);
     if (change === null) return { before: current, record: current, events: [], nowMs: 0 };
     const nowMs = engine.clock.nowMs();
-    const { record, events } = applyChange(current, change, nowMs);
-    await moveSlot(engine, transaction, current, record);
+    const { record: changed, events } = applyChange(current, change, nowMs);
+    const record = withSlot(current, changed);
+    await moveSlot(engine, transaction, current.slot, record.slot);
     if (!(await transaction.updateSandbox(record))) {
       throw new SandboxerError('state_conflict', `The sandbox ${id} was changed by another process.`);
     }

@@ -8,9 +8,8 @@ export class Gate {
     this.#width = width;
   }
 
-  /** Resolves with the way out, once `before` has ended and there is room. */
-  async enter(before?: Promise<void>): Promise<() => void> {
-    await before;
+  /** Resolves with the way out, once there is room. */
+  async enter(): Promise<() => void> {
     if (this.#inside >= this.#width) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#inside += 1;
     let left = false;

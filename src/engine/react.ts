@@ -40,7 +40,7 @@ function tooLate(record: SandboxRecord): SandboxerError {
 }
 
 /**
- * The verdict on an error of attempt `run.attempt + 1`. Runs that must finish are repeated for ever and raise an
+ * The verdict on an error of attempt `run.attempt + 1`. Steps that must finish are repeated for ever and raise an
  * alarm after `stepAttemptsMax`; the others give up there, at their deadline, or at once when repeating is useless.
  */
 export function judge(engine: EngineContext, record: SandboxRecord, run: RunRecord, error: unknown): Verdict {
@@ -50,7 +50,7 @@ export function judge(engine: EngineContext, record: SandboxRecord, run: RunReco
   const why = asSentence(error instanceof Error ? error.message : 'no reason was given');
   const exhausted = attempt >= LIMITS.stepAttemptsMax;
   const kind = error instanceof ExtensionError ? error.kind : error instanceof NotYet ? 'transient' : 'bug';
-  if (mustFinish(run.kind)) return { kind: 'again', afterMs: waitMs, why, alarm: exhausted };
+  if (mustFinish(run.steps[run.cursor]!)) return { kind: 'again', afterMs: waitMs, why, alarm: exhausted };
   const { reaction, coolsDown } = REACTIONS[kind];
   if (engine.clock.nowMs() + waitMs >= run.deadlineAtMs) {
     const late = run.kind === 'extend' ? publicError(error, record) : tooLate(record);

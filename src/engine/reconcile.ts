@@ -53,7 +53,7 @@ export class Reconciler {
   /** Looks at every live sandbox once; one that its backend has lost is failed and cleaned up. */
   async checkLive(signal: AbortSignal): Promise<void> {
     for (let afterId = ''; !signal.aborted; ) {
-      const records = await this.#engine.store.listLive(afterId, LIMITS.runsInFlightMax);
+      const records = await this.#engine.store.listLive(afterId, LIMITS.reconcileParallel);
       await Promise.all(records.map((record) => this.check(record, signal)));
       const last = records.at(-1);
       if (last === undefined) return;

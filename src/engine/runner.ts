@@ -18,6 +18,8 @@ interface Active {
   failure: SandboxerError | null;
 }
 
+const NOTHING = () => undefined;
+
 /** The run this code was driving is no longer the record's run: somebody asked for something else. */
 class Superseded extends Error {}
 
@@ -40,7 +42,7 @@ export class Runner {
   readonly #engine: EngineContext;
   readonly #steps: StepTable;
   readonly #active = new Map<string, Active>();
-  readonly #gate = new Gate(LIMITS.runsInFlightMax);
+  readonly #starting = new Map<string, Gate>();
   #stopping = false;
 
   constructor(engine: EngineContext, steps: StepTable) {
@@ -119,7 +121,7 @@ export class Runner {
   }
 
   async #drive(record: SandboxRecord, active: Active, previous: Promise<void> | undefined): Promise<void> {
-    const release = await this.#gate.enter(previous);
+    await previous;
     try {
       await this.#follow(record, active);
     } catch (error) {
@@ -132,7 +134,6 @@ export class Runner {
         cause: error instanceof Error ? (error.stack ?? error.message) : String(error),
       });
     } finally {
-      release();
       if (this.#active.get(record.id) === active) this.#active.delete(record.id);
     }
   }
@@ -161,7 +162,10 @@ export class Runner {
     engine.bus.progress({ sandboxId: record.id, step: step.label, attempt: run.attempt + 1 });
     engine.crashPoints.reached(`${run.kind}.${name}.before`);
     const extension = await engine.extensions.load(record.extensionId);
-    const { change, provisional } = await step.perform({ engine, extension, record, run, signal });
+    const release = name === 'provision' ? await this.#gateOf(record.extensionId).enter() : NOTHING;
+    const { change, provisional } = await step
+      .perform({ engine, extension, record, run, signal })
+      .finally(release);
     engine.crashPoints.reached(`${run.kind}.${name}.effect`);
     const cursor = run.cursor + 1;
     const nextRun = cursor === run.steps.length ? null : { ...run, cursor, attempt: 0, lastError: null };
@@ -173,6 +177,16 @@ export class Runner {
         }));
     engine.crashPoints.reached(`${run.kind}.${name}.recorded`);
     return after;
+  }
+
+  /** How many starts a backend is asked for at once; waiting, removing and retrying hold no place. */
+  #gateOf(extensionId: string): Gate {
+    let gate = this.#starting.get(extensionId);
+    if (gate === undefined) {
+      gate = new Gate(LIMITS.startsInFlightMax);
+      this.#starting.set(extensionId, gate);
+    }
+    return gate;
   }
 
   async #afterError(

@@ -50,3 +50,12 @@ export function projectOf(principal: Principal, asked: string | undefined): stri
     nextStep: 'Leave the project out, or use a token of the other project.',
   });
 }
+
+/** Throws while something could not be settled and is being tried again. */
+export function checkAttention(record: SandboxRecord): void {
+  if (record.run === null || record.attention === null) return;
+  throw new SandboxerError('backend_unavailable', record.attention, {
+    sandboxId: record.id,
+    nextStep: `It is repeated by itself; look again with: sandboxer get ${record.id}`,
+  });
+}

@@ -8,7 +8,7 @@ import { INITIAL_STATE } from '../domain/sandbox/lifecycle.ts';
 import { newRun } from '../engine/begin.ts';
 import { commitNew } from '../engine/commit.ts';
 import type { SandboxRecord } from '../ports/store.ts';
-import { projectOf } from './access.ts';
+import { checkAttention, projectOf } from './access.ts';
 import { IdempotentRequest } from './idempotency.ts';
 import { call, type OperationContext } from './operation.ts';
 import { type Plan, plan } from './planning.ts';
@@ -97,6 +97,7 @@ function draft(
     failure: null,
     lastRunFailure: null,
     attention: null,
+    slot: null,
     estimateMicroUsd: planned.estimateMicroUsd,
     actualMicroUsd: 0,
     ttlMs: planned.ttlMs,
@@ -130,6 +131,7 @@ async function answer(context: OperationContext, id: string, wait: boolean): Pro
   const record = wait ? await engine.runner.settled(id, signal) : await engine.context.store.getSandbox(id);
   const failure = failureOf(record!);
   if (failure !== null && wait) throw failure;
+  if (wait) checkAttention(record!);
   return sandboxView(record!);
 }
 
@@ -158,7 +160,7 @@ async function record(
       lifecycle: ['provision_started'],
       patch: { run },
     },
-    (transaction) => request.claim(transaction, sandbox.id),
+    (transaction) => request.claim(transaction, sandbox.id, run.id),
   );
   if (written === null) return (await request.earlier())!.sandboxId;
   engine.context.crashPoints.reached('create.begin.recorded');

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
-import type { StoreTransaction } from '../ports/store.ts';
+import type { IdempotencyRecord, StoreTransaction } from '../ports/store.ts';
 import type { OperationContext } from './operation.ts';
 
 /** The same value always gives the same text: keys sorted at every level. */
@@ -37,8 +37,8 @@ export class IdempotentRequest {
     }
   }
 
-  /** The sandbox and, if one was given, the answer of an earlier request with this key. */
-  async earlier(): Promise<{ readonly sandboxId: string; readonly response: string | null } | null> {
+  /** An earlier request with this key, with its answer if one was given. Throws when its body was another one. */
+  async earlier(): Promise<IdempotencyRecord | null> {
     if (this.#key === null) return null;
     const found = await this.#context.engine.context.store.getIdempotency(this.#scope, this.#key);
     if (found === null) return null;
@@ -56,13 +56,14 @@ export class IdempotentRequest {
   }
 
   /** Part of the transaction of the intent: false when another request with this key came first. */
-  async claim(transaction: StoreTransaction, sandboxId: string): Promise<boolean> {
+  async claim(transaction: StoreTransaction, sandboxId: string, runId: string): Promise<boolean> {
     if (this.#key === null) return true;
     return transaction.insertIdempotency({
       scope: this.#scope,
       key: this.#key,
       requestHash: this.#hash,
       sandboxId,
+      runId,
       response: null,
       createdAtMs: this.#context.engine.context.clock.nowMs(),
     });

@@ -4,12 +4,12 @@ import { parseDurationMs } from '../domain/duration.ts';
 import { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { isOver, isUsable } from '../domain/sandbox/lifecycle.ts';
-import { beginDestroy, beginRecreate, newRun } from '../engine/begin.ts';
+import { beginDestroy, beginRecreate, newRun, newRunId } from '../engine/begin.ts';
 import { commitChange } from '../engine/commit.ts';
 import { expireIfOver, whyOver } from '../engine/expire.ts';
 import type { Change } from '../engine/record.ts';
 import type { SandboxRecord } from '../ports/store.ts';
-import { visibleSandbox } from './access.ts';
+import { checkAttention, visibleSandbox } from './access.ts';
 import { IdempotentRequest } from './idempotency.ts';
 import { call, type OperationContext } from './operation.ts';
 import { idInput, sandboxIdField } from './sandboxes.ts';
@@ -19,9 +19,9 @@ interface RunRequest {
   readonly operation: string;
   readonly input: { readonly id: string };
   /** The change that begins the run, or null when there is nothing to do. */
-  begin(current: SandboxRecord): Change | null;
+  begin(current: SandboxRecord, runId: string): Change | null;
   /** Throws what the finished run means for the caller. */
-  check(record: SandboxRecord, runId: string | null): void;
+  check(record: SandboxRecord, runId: string): void;
 }
 
 /** Begins a run on an existing sandbox and waits for it; with a key, once, however often it is asked. */
@@ -32,20 +32,36 @@ async function runAndAnswer(context: OperationContext, request: RunRequest): Pro
   const idempotent = new IdempotentRequest(context, request.operation, request.input);
   const earlier = await idempotent.earlier();
   if (earlier !== null && earlier.response !== null) return JSON.parse(earlier.response) as SandboxView;
-  let runId: string | null = null;
-  if (earlier === null) {
-    engine.context.crashPoints.reached(`${request.operation}.begin.before`);
-    const begun = await commitChange(engine.context, id, request.begin, (transaction) =>
-      idempotent.claim(transaction, id),
-    );
-    engine.context.crashPoints.reached(`${request.operation}.begin.recorded`);
-    runId = begun.run?.id ?? null;
-    engine.runner.start(begun);
-  }
+  const runId = earlier?.runId ?? (await begin(context, request, idempotent));
   const record = await engine.runner.settled(id, signal);
   request.check(record, runId);
   engine.context.crashPoints.reached(`${request.operation}.answer.before`);
   return idempotent.answer(sandboxView(record));
+}
+
+/** Records and starts the run; answers its id, or that of another request with the same key that came first. */
+async function begin(
+  context: OperationContext,
+  request: RunRequest,
+  idempotent: IdempotentRequest,
+): Promise<string> {
+  const { engine } = context;
+  const { id } = request.input;
+  const runId = newRunId(engine.context);
+  let claimed = false;
+  engine.context.crashPoints.reached(`${request.operation}.begin.before`);
+  const begun = await commitChange(
+    engine.context,
+    id,
+    (current) => request.begin(current, runId),
+    async (transaction) => {
+      claimed = await idempotent.claim(transaction, id, runId);
+      return claimed;
+    },
+  );
+  engine.context.crashPoints.reached(`${request.operation}.begin.recorded`);
+  engine.runner.start(begun);
+  return claimed ? runId : ((await idempotent.earlier())?.runId ?? runId);
 }
 
 function refuseWhileBusy(current: SandboxRecord): void {
@@ -53,14 +69,6 @@ function refuseWhileBusy(current: SandboxRecord): void {
   throw new SandboxerError('state_conflict', `The sandbox ${current.id} is busy with ${current.run.kind}.`, {
     sandboxId: current.id,
     nextStep: `Wait for it: sandboxer events ${current.id} --follow`,
-  });
-}
-
-function checkAttention(record: SandboxRecord): void {
-  if (record.attention === null) return;
-  throw new SandboxerError('backend_unavailable', record.attention, {
-    sandboxId: record.id,
-    nextStep: `It is repeated by itself; look again with: sandboxer get ${record.id}`,
   });
 }
 
@@ -80,9 +88,11 @@ export const destroy = call({
     runAndAnswer(context, {
       operation: 'destroy',
       input,
-      begin(current) {
+      begin(current, runId) {
         const underWay = current.run?.kind === 'destroy' && current.attention === null;
-        return isOver(current.state) || underWay ? null : beginDestroy(context.engine.context, 'asked for');
+        return isOver(current.state) || underWay
+          ? null
+          : beginDestroy(context.engine.context, 'asked for', runId);
       },
       check: checkAttention,
     }),
@@ -104,10 +114,10 @@ export const recreate = call({
     runAndAnswer(context, {
       operation: 'recreate',
       input,
-      begin(current) {
+      begin(current, runId) {
         if (current.run?.kind === 'recreate') return null;
         refuseWhileBusy(current);
-        return beginRecreate(context.engine.context, current);
+        return beginRecreate(context.engine.context, current, runId);
       },
       check(record) {
         checkAttention(record);
@@ -141,7 +151,7 @@ export const extendTtl = call({
     return runAndAnswer(context, {
       operation: 'extend',
       input,
-      begin(current) {
+      begin(current, runId) {
         refuseWhileBusy(current);
         if (!isUsable(current.state) || current.expiresAtMs === null || current.readyAtMs === null) {
           throw new SandboxerError(
@@ -154,12 +164,13 @@ export const extendTtl = call({
         }
         const capAtMs = Math.min(current.readyAtMs + current.ttlMaxMs, current.hardCapAtMs);
         const grant = extendDeadline(current.expiresAtMs, durationMs, capAtMs, engine.clock.nowMs());
-        const run = newRun(engine, 'extend', false, {
+        const argument = {
           expires_at_ms: grant.expiresAtMs,
           requested_ms: grant.requestedMs,
           granted_ms: grant.grantedMs,
           cut_reason: grant.cutReason,
-        });
+        };
+        const run = newRun(engine, 'extend', false, argument, runId);
         return { patch: { run } };
       },
       check(record, runId) {

@@ -99,6 +99,8 @@ export interface SandboxRecord {
   readonly lastRunFailure: { readonly runId: string; readonly code: string; readonly message: string } | null;
   /** A sentence for the operator while something could not be settled by itself. */
   readonly attention: string | null;
+  /** The scope of the slot that it holds, or null. */
+  readonly slot: string | null;
   readonly estimateMicroUsd: number;
   readonly actualMicroUsd: number;
   readonly ttlMs: number;
@@ -164,6 +166,8 @@ export interface IdempotencyRecord {
   readonly key: string;
   readonly requestHash: string;
   readonly sandboxId: string;
+  /** The run that the request began, or would have begun. */
+  readonly runId: string;
   /** The answer given first; null until one was given. */
   readonly response: string | null;
   readonly createdAtMs: number;

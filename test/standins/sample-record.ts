@@ -35,6 +35,7 @@ export function sampleRecord(change: Partial<SandboxRecord> = {}): SandboxRecord
     failure: null,
     lastRunFailure: null,
     attention: null,
+    slot: null,
     estimateMicroUsd: 0,
     actualMicroUsd: 0,
     ttlMs: 3_600_000,

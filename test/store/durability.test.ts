@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import { Connection } from '../../src/adapters/store-sqlite/connection.ts';
+import { LogFlusher } from '../../src/adapters/store-sqlite/flush.ts';
 import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts';
 import { lockHome } from '../../src/adapters/store-sqlite/home-lock.ts';
 import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
@@ -96,6 +97,7 @@ describe('a broken disk (P13)', () => {
     const told: unknown[] = [];
     const commits = new GroupCommit(connection, {
       batchSize: 8,
+      flush: async () => undefined,
       releaseBallast: () => false,
       onFatal: (cause) => told.push(cause),
     });
@@ -107,6 +109,44 @@ describe('a broken disk (P13)', () => {
     const later = commits.add((transaction) => transaction.insertSandbox(sampleRecord()));
     await expect(later).rejects.toMatchObject({ code: 'store_unavailable' });
     expect(told).toHaveLength(1);
+  });
+});
+
+describe('a flush that fails (P13)', () => {
+  it('answers nobody, and the store is never trusted again', async () => {
+    const database = new DatabaseSync(':memory:');
+    migrate(database);
+    let working = true;
+    const told: unknown[] = [];
+    const commits = new GroupCommit(new Connection(database), {
+      batchSize: 8,
+      flush: async () => {
+        if (!working) throw Object.assign(new Error('input/output error'), { code: 'EIO' });
+      },
+      releaseBallast: () => false,
+      onFatal: (cause) => told.push(cause),
+    });
+    const insert = () => commits.add((transaction) => transaction.insertSandbox(sampleRecord()));
+    await insert();
+    working = false;
+    await expect(insert()).rejects.toMatchObject({ code: 'store_unavailable' });
+    working = true;
+    await expect(insert()).rejects.toMatchObject({ code: 'store_unavailable' });
+    expect(told).toHaveLength(1);
+  });
+});
+
+describe('the flusher', () => {
+  it('flushes once for all that wait together, and again for what came later', async () => {
+    const path = join(directory, 'log');
+    writeFileSync(path, 'x');
+    const flusher = new LogFlusher(path);
+    const first = flusher.flush();
+    const later = [flusher.flush(), flusher.flush()];
+    expect(later[0]).toBe(later[1]);
+    expect(first).not.toBe(later[0]);
+    await Promise.all([first, ...later]);
+    flusher.close();
   });
 });
 

@@ -156,7 +156,15 @@ for (const [name, open] of Object.entries(stores)) {
 
     it('keeps the first answer of an idempotency key', async () => {
       const store = open();
-      const row = { scope: 's', key: 'k', requestHash: 'h', sandboxId: 'x', response: null, createdAtMs: 1 };
+      const row = {
+        scope: 's',
+        key: 'k',
+        requestHash: 'h',
+        sandboxId: 'x',
+        runId: 'r',
+        response: null,
+        createdAtMs: 1,
+      };
       const insert = () => store.transaction((transaction) => transaction.insertIdempotency(row));
       expect([await insert(), await insert()]).toEqual([true, false]);
       for (const answer of ['1', '2']) {

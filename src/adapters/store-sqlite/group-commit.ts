@@ -11,6 +11,8 @@ interface Pending {
 export interface CommitPolicy {
   /** How many units of work one commit, and so one fsync, may carry. */
   readonly batchSize: number;
+  /** Resolves once all that was committed is on the disk. */
+  flush(): Promise<void>;
   /** Frees reserved disk space once; false when there is none left. */
   releaseBallast(): boolean;
   /** A write or fsync failed: nothing later may be believed. */
@@ -27,6 +29,7 @@ export class GroupCommit {
   readonly #transaction: StoreTransaction;
   readonly #queue: Pending[] = [];
   #running: Promise<void> | null = null;
+  #durable: Promise<void> = Promise.resolve();
   #dead: unknown = null;
 
   constructor(connection: Connection, policy: CommitPolicy) {
@@ -42,9 +45,15 @@ export class GroupCommit {
     });
   }
 
-  /** Resolves when nothing is queued. */
+  /** Resolves when nothing is queued, and all that was committed is on the disk. */
   async idle(): Promise<void> {
     while (this.#running !== null) await this.#running;
+    await this.#durable;
+  }
+
+  /** Resolves when everything that can be read now would survive a power cut. */
+  durable(): Promise<void> {
+    return this.#durable;
   }
 
   async #drain(): Promise<void> {
@@ -69,14 +78,28 @@ export class GroupCommit {
     } catch (error) {
       this.#rollBack();
       if (isDiskFull(error) && mayRetry && this.#policy.releaseBallast()) return this.#commit(batch, false);
-      if (isFatal(error)) {
-        this.#dead = error;
-        this.#policy.onFatal(error);
-      }
+      if (isFatal(error)) this.#die(error);
       for (const pending of batch) pending.reject(storeError(error));
       return;
     }
-    for (const answer of answers) answer();
+    this.#durable = this.#answerOnceDurable(batch, answers);
+  }
+
+  /** Not awaited by the loop: the next units of work are committed while the disk works. Never rejects. */
+  async #answerOnceDurable(batch: readonly Pending[], answers: readonly (() => void)[]): Promise<void> {
+    try {
+      await this.#policy.flush();
+      for (const answer of answers) answer();
+    } catch (error) {
+      this.#die(error);
+      for (const pending of batch) pending.reject(storeError(error));
+    }
+  }
+
+  #die(cause: unknown): void {
+    if (this.#dead !== null) return;
+    this.#dead = cause;
+    this.#policy.onFatal(cause);
   }
 
   async #attempt(pending: Pending): Promise<() => void> {

@@ -48,6 +48,7 @@ export function idempotencyFromRow(row: Row): IdempotencyRecord {
     key: String(row.key),
     requestHash: String(row.request_hash),
     sandboxId: String(row.sandbox_id),
+    runId: String(row.run_id),
     response: row.response === null ? null : String(row.response),
     createdAtMs: Number(row.created_at_ms),
   };

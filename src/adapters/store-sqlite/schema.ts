@@ -50,6 +50,7 @@ const MIGRATIONS: readonly string[] = [
     key TEXT NOT NULL,
     request_hash TEXT NOT NULL,
     sandbox_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
     response TEXT,
     created_at_ms INTEGER NOT NULL,
     PRIMARY KEY (scope, key)

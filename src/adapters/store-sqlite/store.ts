@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { LIMITS } from '../../domain/limits.ts';
 import type { Store, StoreReader } from '../../ports/store.ts';
 import { Connection, openDatabase, storeError } from './connection.ts';
+import { type Flusher, LogFlusher, NO_FLUSH } from './flush.ts';
 import { GroupCommit } from './group-commit.ts';
 import { createQueries, type Read } from './queries.ts';
 import { migrate } from './schema.ts';
@@ -41,7 +42,13 @@ export function openSqliteStore(directory: string, options: SqliteStoreOptions =
     migrate(writer);
     const ballast = ballastFile(directory);
     tryToReserve(ballast);
-    return build(new Connection(writer), new Connection(openDatabase(path)), ballast, options);
+    return build(
+      new Connection(writer),
+      new Connection(openDatabase(path)),
+      ballast,
+      new LogFlusher(`${path}-wal`),
+      options,
+    );
   } catch (error) {
     throw storeError(error);
   }
@@ -52,7 +59,7 @@ export function openMemoryStore(): Store {
   const database = openDatabase(':memory:');
   migrate(database);
   const connection = new Connection(database);
-  return build(connection, null, { release: () => false }, {});
+  return build(connection, null, { release: () => false }, NO_FLUSH, {});
 }
 
 function tryToReserve(ballast: ReturnType<typeof ballastFile>): void {
@@ -68,10 +75,12 @@ function build(
   writer: Connection,
   separateReader: Connection | null,
   ballast: { release(): boolean },
+  flusher: Flusher,
   options: SqliteStoreOptions,
 ): Store {
   const commits = new GroupCommit(writer, {
     batchSize: GROUP_COMMIT_SIZE,
+    flush: () => flusher.flush(),
     releaseBallast: () => ballast.release(),
     onFatal: (cause) => options.onFatal?.(cause),
   });
@@ -80,7 +89,9 @@ function build(
   const read: Read = async (work) => {
     if (separateReader === null) await commits.idle();
     try {
-      return await work();
+      const result = await work();
+      await commits.durable();
+      return result;
     } catch (error) {
       throw storeError(error);
     }
@@ -88,10 +99,11 @@ function build(
   const single = createReader(reader);
   return {
     transaction: (work) => commits.add(work),
-    ...(separateReader === null ? guarded(single, read) : single),
+    ...guarded(single, read),
     ...createQueries(reader, read),
     async close() {
       await commits.idle();
+      flusher.close();
       separateReader?.close();
       writer.close();
     },

@@ -83,11 +83,12 @@ export function createTransaction(connection: Connection): StoreTransaction {
     ...sandboxWrites(connection),
     async insertIdempotency(record) {
       const inserted = connection.run(
-        'INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+        'INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
         record.scope,
         record.key,
         record.requestHash,
         record.sandboxId,
+        record.runId,
         record.response,
         record.createdAtMs,
       );

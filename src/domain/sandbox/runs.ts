@@ -39,9 +39,16 @@ export function stepsOf(kind: RunKind, wantsTelemetry: boolean): readonly StepNa
   return wantsTelemetry ? steps : steps.filter((step) => !TELEMETRY_STEPS.includes(step));
 }
 
-/** Runs that take something away are tried until they are proven; the others give up at their deadline. */
-export function mustFinish(kind: RunKind): boolean {
-  return kind === 'destroy' || kind === 'cleanup';
+const REMOVING_STEPS: readonly string[] = [
+  'request_destroy',
+  'prove_absent',
+  'record_destroyed',
+  'record_cleaned_up',
+];
+
+/** Steps that take something away are tried until they are proven; the others give up at their run's deadline. */
+export function mustFinish(step: string): boolean {
+  return REMOVING_STEPS.includes(step);
 }
 
 export const CRASH_MOMENTS = ['before', 'effect', 'recorded'] as const;

@@ -1,0 +1,56 @@
+import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/** Makes what was committed survive a power cut. */
+export interface Flusher {
+  /** Resolves once everything committed before the call is on the disk. */
+  flush(): Promise<void>;
+  close(): void;
+}
+
+export const NO_FLUSH: Flusher = { flush: async () => undefined, close: () => undefined };
+
+/**
+ * Flushes SQLite's write-ahead log from another thread. What `synchronous = FULL` does inside each commit, with the
+ * event loop held still for as long as the disk takes, happens here while it goes on; commits that come in the
+ * meantime share the next flush.
+ */
+export class LogFlusher implements Flusher {
+  readonly #descriptor: number;
+  #running: Promise<void> | null = null;
+  #next: Promise<void> | null = null;
+
+  /** The log must exist; its directory entry is made durable here, once. */
+  constructor(logPath: string) {
+    this.#descriptor = openSync(logPath, 'r+');
+    const directory = openSync(dirname(logPath), 'r');
+    fsyncSync(directory);
+    closeSync(directory);
+  }
+
+  flush(): Promise<void> {
+    if (this.#running === null) {
+      this.#running = this.#sync().finally(() => {
+        this.#running = null;
+      });
+      return this.#running;
+    }
+    this.#next ??= this.#running
+      .catch(() => undefined) // told to those who waited for it
+      .then(() => {
+        this.#next = null;
+        return this.flush();
+      });
+    return this.#next;
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+
+  #sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fdatasync(this.#descriptor, (error) => (error === null ? resolve() : reject(error)));
+    });
+  }
+}
