@@ -15,6 +15,19 @@ export function requireScope(principal: Principal, scope: Scope): void {
   });
 }
 
+/** Throws `forbidden` unless the caller may run the operation at all. */
+export function authorize(
+  principal: Principal,
+  operation: { readonly name: string; readonly scope: Scope; readonly hostWide?: boolean },
+): void {
+  requireScope(principal, operation.scope);
+  if (operation.hostWide !== true || principal.operator) return;
+  throw new SandboxerError(
+    'forbidden',
+    `${operation.name} concerns the whole machine, and is for its operator only.`,
+  );
+}
+
 /** The record, if the caller may know of it. Another project's looks exactly like a missing one. */
 export async function visibleSandbox(context: OperationContext, id: string): Promise<SandboxRecord> {
   const record = isSandboxId(id) ? await context.engine.context.store.getSandbox(id) : null;

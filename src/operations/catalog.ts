@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { profileSchema } from '../domain/profile/profile.ts';
 import { createInput } from './create.ts';
+import { guardedInputs } from './host-paths.ts';
 import { call } from './operation.ts';
 import { explainRoute } from './planning.ts';
 import { routeSchema } from './view.ts';
@@ -64,6 +65,7 @@ export const profilesShow = call({
 
 export const profilesValidate = call({
   name: 'profiles_validate',
+  hostWide: true,
   summary: 'Check a profile file; a wrong one is refused with file, line and reason',
   input: z.strictObject({ file: z.string().max(4_096).describe('A path on the machine that serves') }),
   output: z.object({ file: z.string(), profile: profileSchema }),
@@ -148,7 +150,8 @@ export const routeExplain = call({
   },
   async run(context, input) {
     const { profile } = await context.engine.context.profiles.get(input.profile);
-    const request = { inputs: input.inputs, host: input.host ?? null, ttl: input.ttl };
+    const inputs = await guardedInputs(context, input.inputs);
+    const request = { inputs, host: input.host ?? null, ttl: input.ttl };
     const route = await explainRoute(context.engine.context, profile, request, context.signal);
     return {
       ...route,

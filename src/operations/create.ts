@@ -1,4 +1,3 @@
-import { isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import { SandboxerError } from '../domain/errors.ts';
 import { SANDBOX_ID_BYTES, sandboxId } from '../domain/ids.ts';
@@ -9,6 +8,7 @@ import { newRun } from '../engine/begin.ts';
 import { commitNew } from '../engine/commit.ts';
 import type { SandboxRecord } from '../ports/store.ts';
 import { checkAttention, projectOf } from './access.ts';
+import { guardedInputs } from './host-paths.ts';
 import { IdempotentRequest } from './idempotency.ts';
 import { call, type OperationContext } from './operation.ts';
 import { type Plan, plan } from './planning.ts';
@@ -40,25 +40,6 @@ export const createInput = z.strictObject({
 });
 
 type CreateInput = z.output<typeof createInput>;
-
-const PATH_INPUTS = ['repo', 'image'];
-
-/** Only the owner of the home may name any path of this machine; others stay below the configured roots. */
-function guardPaths(context: OperationContext, inputs: CreateInput['inputs']): void {
-  if (context.principal.operator) return;
-  for (const input of PATH_INPUTS) {
-    const path = inputs[input];
-    if (path === undefined) continue;
-    const allowed = context.installation.inputRoots.some(
-      (root) => isAbsolute(path) && `${resolve(path)}/`.startsWith(`${resolve(root)}/`),
-    );
-    if (!allowed) {
-      throw new SandboxerError('forbidden', `This token may not name the path given as ${input}.`, {
-        nextStep: 'Ask the operator to add its directory to SANDBOXER_INPUT_ROOTS.',
-      });
-    }
-  }
-}
 
 function draft(
   context: OperationContext,
@@ -142,11 +123,11 @@ async function record(
 ): Promise<string> {
   const { engine, signal } = context;
   const { profile } = await engine.context.profiles.get(input.profile);
-  guardPaths(context, input.inputs);
+  const inputs = await guardedInputs(context, input.inputs);
   const planned = await plan(
     engine.context,
     profile,
-    { inputs: input.inputs, host: input.host ?? null, ttl: input.ttl },
+    { inputs, host: input.host ?? null, ttl: input.ttl },
     signal,
   );
   const sandbox = draft(context, input, profile, planned);

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { SandboxerError } from '../domain/errors.ts';
 import { nearestName, printable } from '../domain/text.ts';
-import { requireScope } from './access.ts';
+import { authorize } from './access.ts';
 import type { Operation, OperationContext } from './operation.ts';
 
 function knownFields(schema: z.ZodType): readonly string[] {
@@ -32,6 +32,6 @@ export function parseInput(operation: Operation, raw: unknown): unknown {
 
 /** Permission first, then the input: a caller without the scope learns nothing about either. */
 export function admit(operation: Operation, context: OperationContext, raw: unknown): unknown {
-  requireScope(context.principal, operation.scope);
+  authorize(context.principal, operation);
   return parseInput(operation, raw);
 }

@@ -56,6 +56,8 @@ interface Common<Input extends z.ZodType> {
   readonly summary: string;
   readonly input: Input;
   readonly scope: Scope;
+  /** Concerns the whole machine: for its operator alone, never for a token of a project. */
+  readonly hostWide?: boolean;
   readonly effect: 'read' | 'write' | 'destructive';
   /** Takes an Idempotency-Key. */
   readonly keyed: boolean;

@@ -32,6 +32,7 @@ const finding = z.object({
 
 export const doctor = call({
   name: 'doctor',
+  hostWide: true,
   summary: 'What is missing on this machine, and the command that adds it',
   input: z.strictObject({}),
   output: z.object({ ok: z.boolean(), findings: z.array(finding) }),
@@ -120,6 +121,7 @@ async function sweepAll(context: OperationContext, apply: boolean): Promise<z.in
 
 export const inspectStale = call({
   name: 'inspect_stale',
+  hostWide: true,
   summary: 'What lies at the backends, and what a sweep would do about it',
   input: z.strictObject({}),
   output: sweepOutput,
@@ -135,6 +137,7 @@ export const inspectStale = call({
 
 export const reapStale = call({
   name: 'reap_stale',
+  hostWide: true,
   summary: 'Remove what no record holds, by the rules of the sweep; a dry run unless told to apply',
   input: z.strictObject({
     apply: z.stringbool().or(z.boolean()).default(false).describe('Really remove it'),

@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import { SandboxerError } from '../../domain/errors.ts';
 import { LIMITS } from '../../domain/limits.ts';
 import type { Engine } from '../../engine/engine.ts';
-import { requireScope } from '../../operations/access.ts';
+import { authorize, requireScope } from '../../operations/access.ts';
 import { admit } from '../../operations/dispatch.ts';
 import type { Installation, Operation, OperationContext } from '../../operations/operation.ts';
 import { OPERATION_LIST } from '../../operations/table.ts';
@@ -36,7 +36,10 @@ function originOf(facts: ConnectionFacts, exchange: Exchange): RequestOrigin {
 /** `stdin` of a plain POST is text in the body; a session that keeps it open is a WebSocket. */
 function takeStdin(raw: Record<string, unknown>): Uint8Array | null {
   const { stdin } = raw;
-  if (typeof stdin !== 'string') return null;
+  if (typeof stdin !== 'string') {
+    delete raw.stdin; // nobody could ever close it
+    return null;
+  }
   if (Buffer.byteLength(stdin) > LIMITS.execStdinBytes) {
     throw new SandboxerError('body_too_large', `stdin is larger than ${LIMITS.execStdinBytes} bytes.`);
   }
@@ -91,7 +94,7 @@ function bind(app: Hono<Bindings>, operation: Operation, parts: AppParts): void 
       const origin = originOf(facts, exchange);
       parts.gatekeeper.checkSource(origin);
       const principal = await parts.gatekeeper.principalOf(origin);
-      requireScope(principal, operation.scope);
+      authorize(principal, operation);
       const raw = await gatherInput(operation, exchange, c.req.param() as Record<string, string>);
       if (operation.shape === 'events') withLastEventId(exchange, raw);
       const context: OperationContext = {

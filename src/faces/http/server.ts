@@ -9,7 +9,7 @@ import { issueToken } from '../../operations/tokens.ts';
 import { Gatekeeper } from './access.ts';
 import { type AppParts, createApp } from './app.ts';
 import { Metrics } from './metrics.ts';
-import { createUpgradeHandler } from './sockets.ts';
+import { createSessions, type Sessions } from './sockets.ts';
 
 export interface ServeOptions {
   readonly engine: Engine;
@@ -54,7 +54,12 @@ function listen(server: Server, where: { path: string } | { host: string; port: 
   });
 }
 
-function makeServer(parts: AppParts, trusted: boolean): Server {
+interface Listening {
+  readonly server: Server;
+  readonly sessions: Sessions;
+}
+
+function makeServer(parts: AppParts, trusted: boolean): Listening {
   const app = createApp(parts);
   const listener = getRequestListener((request, env) => app.fetch(request, { ...env, trusted }), {
     overrideGlobalObjects: true,
@@ -63,13 +68,15 @@ function makeServer(parts: AppParts, trusted: boolean): Server {
     { maxHeaderSize: LIMITS.requestHeaderBytes, requestTimeout: 0, headersTimeout: 10_000 },
     listener,
   );
-  server.on('upgrade', createUpgradeHandler(parts, trusted));
-  return server;
+  const sessions = createSessions(parts, trusted);
+  server.on('upgrade', (request, socket, head) => void sessions.handle(request, socket, head));
+  return { server, sessions };
 }
 
-function closeServer(server: Server): Promise<void> {
+function closeServer({ server, sessions }: Listening): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
+    sessions.close();
     server.closeAllConnections();
   });
 }
@@ -98,17 +105,17 @@ export async function serveHttp(options: ServeOptions): Promise<RunningServer> {
   const gatekeeper = new Gatekeeper(engine.context, [...options.allowedHosts, options.host]);
   const parts: AppParts = { engine, installation, gatekeeper, metrics: new Metrics(engine) };
   const tcp = makeServer(parts, false);
-  await listen(tcp, { host: options.host, port: options.port });
+  await listen(tcp.server, { host: options.host, port: options.port });
   const unix = makeServer(parts, true);
   rmSync(options.socketPath, { force: true });
   const previousMask = process.umask(0o177);
   try {
-    await listen(unix, { path: options.socketPath });
+    await listen(unix.server, { path: options.socketPath });
     chmodSync(options.socketPath, 0o600);
   } finally {
     process.umask(previousMask);
   }
-  const address = tcp.address();
+  const address = tcp.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : options.port;
   return {
     url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,

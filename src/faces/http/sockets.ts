@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { type RawData, WebSocket, WebSocketServer } from 'ws';
 import { z } from 'zod';
 import { asSandboxerError, problemOf, SandboxerError } from '../../domain/errors.ts';
-import { requireScope } from '../../operations/access.ts';
+import { authorize } from '../../operations/access.ts';
 import { admit } from '../../operations/dispatch.ts';
 import type { Operation, OperationContext } from '../../operations/operation.ts';
 import { OPERATION_LIST } from '../../operations/table.ts';
@@ -66,22 +66,22 @@ function control(session: ExecSession, text: string): void {
   else session.resize(message.columns, message.rows);
 }
 
-/** Input arrives in order; the socket is paused while the command is slow to read. */
+/** One message after the other, in order; the socket is paused while the command is slow to read. */
 function receive(socket: WebSocket, session: ExecSession): void {
+  let turn: Promise<void> = Promise.resolve();
+  const handle = async (data: RawData, isBinary: boolean): Promise<void> => {
+    if (isBinary) await session.write(bytesOf(data));
+    else control(session, data.toString());
+  };
   socket.on('message', (data, isBinary) => {
-    if (!isBinary) {
-      try {
-        control(session, data.toString());
-      } catch {
-        socket.close(1008, 'not a message of this protocol');
-      }
-      return;
-    }
     socket.pause();
-    session.write(bytesOf(data)).then(
-      () => socket.resume(),
-      () => socket.resume(), // the command no longer reads; its exit is told by `serveExec`
-    );
+    turn = turn
+      .then(() => handle(data, isBinary))
+      .catch(() => {
+        if (!isBinary) socket.close(1008, 'not a message of this protocol');
+        // a command that no longer reads is no error; its exit is told by `serveExec`
+      })
+      .finally(() => socket.resume());
   });
 }
 
@@ -167,11 +167,17 @@ function refuse(socket: Duplex, thrown: unknown): void {
   );
 }
 
+export interface Sessions {
+  handle(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>;
+  /** Ends every session. */
+  close(): void;
+}
+
 /** Answers the upgrade requests of a node:http server. */
-export function createUpgradeHandler(parts: AppParts, trusted: boolean) {
+export function createSessions(parts: AppParts, trusted: boolean): Sessions {
   const server = new WebSocketServer({ noServer: true, maxPayload: MESSAGE_BYTES, perMessageDeflate: false });
   const known = routes();
-  return async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
+  const handle = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     socket.on('error', () => socket.destroy());
     try {
       const path = new URL(request.url ?? '/', 'http://localhost').pathname;
@@ -187,7 +193,7 @@ export function createUpgradeHandler(parts: AppParts, trusted: boolean) {
       };
       parts.gatekeeper.checkSource(origin);
       const principal = await parts.gatekeeper.principalOf(origin);
-      requireScope(principal, route.operation.scope);
+      authorize(principal, route.operation);
       const closed = new AbortController();
       const { engine, installation } = parts;
       const context = { engine, installation, principal, signal: closed.signal, idempotencyKey: null };
@@ -203,5 +209,11 @@ export function createUpgradeHandler(parts: AppParts, trusted: boolean) {
     } catch (error) {
       refuse(socket, error);
     }
+  };
+  return {
+    handle,
+    close() {
+      for (const client of server.clients) client.terminate();
+    },
   };
 }

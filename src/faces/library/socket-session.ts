@@ -6,6 +6,7 @@ import type { ExecExit, ExecOutput, ExecSession } from '../../ports/extension.ts
 import type { Endpoint } from './http-transport.ts';
 
 const HIGH_WATER_MESSAGES = 16;
+const PIECE_BYTES = 256 * 1024;
 const SEND_WATER_BYTES = 1024 * 1024;
 
 function connect(endpoint: Endpoint, path: string, signal?: AbortSignal): Promise<WebSocket> {
@@ -59,6 +60,7 @@ class SocketExec implements ExecSession {
   readonly #socket: WebSocket;
   readonly #chunks: ExecOutput[] = [];
   #ended = false;
+  #turn: Promise<void> = Promise.resolve();
   #failure: SandboxerError | null = null;
   #wake: () => void = () => undefined;
 
@@ -98,7 +100,20 @@ class SocketExec implements ExecSession {
     return this.#read();
   }
 
-  async write(data: Uint8Array): Promise<void> {
+  /** In pieces that a server takes as one message each; writes follow each other in the order asked. */
+  write(data: Uint8Array): Promise<void> {
+    const written = this.#turn.then(() => this.#write(data));
+    this.#turn = written.catch(() => undefined); // told to whoever asked for it
+    return written;
+  }
+
+  async #write(data: Uint8Array): Promise<void> {
+    for (let start = 0; start < data.length; start += PIECE_BYTES) {
+      await this.#send(data.subarray(start, start + PIECE_BYTES));
+    }
+  }
+
+  async #send(data: Uint8Array): Promise<void> {
     if (this.#socket.bufferedAmount < SEND_WATER_BYTES) return this.#socket.send(data);
     await new Promise<void>((resolve, reject) =>
       this.#socket.send(data, (error) => (error ? reject(error) : resolve())),
@@ -106,7 +121,7 @@ class SocketExec implements ExecSession {
   }
 
   closeInput(): void {
-    this.#tell({ type: 'stdin_eof' });
+    this.#turn = this.#turn.then(() => this.#tell({ type: 'stdin_eof' }));
   }
 
   sendSignal(signal: number): void {

@@ -1,5 +1,5 @@
 /** P16 (T11): every operation against every kind of caller; default deny; another tenant's id looks like a missing one. */
-import { statSync } from 'node:fs';
+import { mkdirSync, statSync, symlinkSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -59,8 +59,16 @@ for (const operation of OPERATION_LIST) {
       }
     });
 
+    it('with every scope, but for one project: lets in unless it concerns the whole machine', async () => {
+      const answer = await send(operation, await bench.token(['admin'], 'red'), 'aaaaaaaaaa');
+      const problem = answer.status === 403 ? ((await answer.json()) as { detail: string }) : null;
+      if (problem === null) await answer.body?.cancel();
+      if (operation.hostWide === true) expect(problem?.detail).toContain('whole machine');
+      else expect(problem?.detail ?? 'let in').not.toContain('scope');
+    });
+
     for (const scope of SCOPES) {
-      const allowed = scope === operation.scope || scope === 'admin';
+      const allowed = scope === 'admin' || (scope === operation.scope && operation.hostWide !== true);
       it(`with the scope ${scope}: ${allowed ? 'lets in' : 'forbids'}`, async () => {
         const answer = await send(operation, await bench.token([scope]), 'aaaaaaaaaa');
         await answer.body?.cancel();
@@ -202,6 +210,30 @@ describe('the server', () => {
     const attempt = client.create({ profile: 'profile.local', inputs: { repo: '/etc' } });
     await expect(attempt).rejects.toMatchObject({ code: 'forbidden' });
     await client.close();
+  });
+
+  it('does not follow a link below an allowed root, nor tell what lies outside', async () => {
+    const roots = join(bench.home, 'roots');
+    mkdirSync(join(roots, 'good'), { recursive: true });
+    symlinkSync('/root', join(roots, 'link'));
+    const rooted = await openHttpBench({ SANDBOXER_INPUT_ROOTS: roots });
+    const client = await rooted.client(await rooted.token(['read', 'write'], 'blue'));
+    const explain = (repo: string) =>
+      client.transport.call('route_explain', { profile: 'profile.local', inputs: { repo } });
+    for (const repo of [
+      join(roots, 'link'),
+      join(roots, '..', 'token'),
+      '/root/.bashrc',
+      '/nowhere',
+      'good',
+    ]) {
+      await expect(explain(repo), repo).rejects.toMatchObject({ code: 'forbidden' });
+      const create = client.create({ profile: 'profile.local', inputs: { repo } });
+      await expect(create, repo).rejects.toMatchObject({ code: 'forbidden' });
+    }
+    expect((await explain(join(roots, 'good'))).order).toEqual(['ext.local']);
+    await client.close();
+    await rooted[Symbol.asyncDispose]();
   });
 
   it('a token limited to a project issues none beyond it', async () => {

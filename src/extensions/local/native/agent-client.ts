@@ -58,6 +58,8 @@ export interface WriteFileOptions extends RequestOptions {
   readonly makeParents?: boolean;
 }
 
+/** Times come from inside; this is the last one that a Date can hold. */
+const LATEST_INSTANT_MS = 8_640_000_000_000_000;
 const ENTRIES_LIMIT = 1_000_000;
 
 function fileInfo(fields: Fields): Omit<FileInfo, 'link'> {
@@ -65,7 +67,7 @@ function fileInfo(fields: Fields): Omit<FileInfo, 'link'> {
     type: FILE_TYPES[fields.number(FIELD.TYPE)] ?? 'other',
     size: fields.number(FIELD.SIZE),
     modeBits: fields.number(FIELD.MODE),
-    modifiedMs: fields.number(FIELD.MODIFIED_MS),
+    modifiedMs: Math.min(fields.number(FIELD.MODIFIED_MS), LATEST_INSTANT_MS),
     userId: fields.number(FIELD.USER_ID),
     groupId: fields.number(FIELD.GROUP_ID),
   };

@@ -100,6 +100,8 @@ class AttachedSession implements ExecSession {
     this.#finished = finished;
   }
 
+  #turn: Promise<void> = Promise.resolve();
+
   get output(): AsyncIterable<ExecOutput> {
     return this.#read();
   }
@@ -112,7 +114,14 @@ class AttachedSession implements ExecSession {
     }
   }
 
-  async write(data: Uint8Array): Promise<void> {
+  /** Writes follow each other in the order asked, awaited or not. */
+  write(data: Uint8Array): Promise<void> {
+    const written = this.#turn.then(() => this.#write(data));
+    this.#turn = written.catch(() => undefined); // told to whoever asked for it
+    return written;
+  }
+
+  async #write(data: Uint8Array): Promise<void> {
     for (let start = 0; start < data.byteLength; start += PROTOCOL_MAX_PAYLOAD) {
       /* A pipe nobody reads any more swallows; so does a command that has ended. */
       if (this.#finished()) return;
@@ -125,7 +134,7 @@ class AttachedSession implements ExecSession {
   }
 
   closeInput(): void {
-    this.#channel.send(FRAME.STDIN_EOF);
+    this.#turn = this.#turn.then(() => this.#channel.send(FRAME.STDIN_EOF));
   }
 
   async signal(signalNumber: number): Promise<void> {
