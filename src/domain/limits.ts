@@ -30,6 +30,8 @@ export const LIMITS = {
   quiescePatienceMs: 1_000,
   startsInFlightMax: 64,
   reconcileParallel: 64,
+  idleRecheckMs: 5_000,
+  directoryEntries: 10_000,
   reaperBatch: 200,
   reconcileIntervalMs: 15_000,
   reconcileBatch: 500,

@@ -1,4 +1,5 @@
 import { type ExpiryCause, expiryCause } from '../domain/deadline/deadline.ts';
+import { LIMITS } from '../domain/limits.ts';
 import type { SandboxRecord } from '../ports/store.ts';
 import { beginExpiry } from './begin.ts';
 import { commitChange } from './commit.ts';
@@ -10,9 +11,15 @@ import { referenceOf } from './step.ts';
 async function currentActivity(engine: EngineContext, record: SandboxRecord) {
   const extension = await engine.extensions.load(record.extensionId);
   const seen = await observe(engine, extension, referenceOf(record), new AbortController().signal);
+  if (seen.kind === 'unknown') return 'unknown';
   if (seen.kind !== 'present' || seen.activity === null) return null;
   const { commandsRunning, idleMs } = seen.activity;
   return { commandsRunning, lastActivityAtMs: engine.clock.nowMs() - (commandsRunning > 0 ? 0 : idleMs) };
+}
+
+/** A backend that does not say is no proof of idleness; the time to live still ends it. */
+function lookAgainSoon(record: SandboxRecord, nowMs: number): number {
+  return nowMs - (record.idleReapMs ?? 0) + LIMITS.idleRecheckMs;
 }
 
 /** Why the record is over now, or null. Asks the backend only where idleness is what would end it. */
@@ -25,6 +32,7 @@ export async function whyOver(
   if (cause !== 'idle') return { cause, lastActivityAtMs: record.lastActivityAtMs };
   const activity = await currentActivity(engine, record);
   if (activity === null) return { cause, lastActivityAtMs: record.lastActivityAtMs };
+  if (activity === 'unknown') return { cause: null, lastActivityAtMs: lookAgainSoon(record, nowMs) };
   const lastActivityAtMs = Math.max(activity.lastActivityAtMs, record.lastActivityAtMs ?? 0);
   const facts = { ...record, lastActivityAtMs, commandsRunning: activity.commandsRunning };
   return { cause: expiryCause(facts, engine.clock.nowMs()), lastActivityAtMs };

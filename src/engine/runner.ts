@@ -83,6 +83,15 @@ export class Runner {
     }
   }
 
+  /** Like `settled`, and waits through alarms too, until no run is left. */
+  async idle(id: string, signal: AbortSignal): Promise<SandboxRecord> {
+    for (;;) {
+      const record = await this.settled(id, signal);
+      if (record.run === null) return record;
+      await this.#engine.clock.sleep(LIMITS.stepBackoffFirstMs, signal);
+    }
+  }
+
   /** Lets go of every run at the next safe place. They go on when a process starts again. */
   async stop(): Promise<void> {
     this.#stopping = true;

@@ -233,7 +233,7 @@ export const listFiles = call({
   name: 'list_files',
   summary: 'The entries of a directory inside',
   input: fileInput,
-  output: z.object({ path: z.string(), entries: z.array(entrySchema) }),
+  output: z.object({ path: z.string(), entries: z.array(entrySchema), truncated: z.boolean() }),
   scope: 'exec',
   effect: 'read',
   keyed: false,
@@ -247,7 +247,8 @@ export const listFiles = call({
     );
     return {
       path: input.path,
-      entries: entries.map((entry) => ({
+      truncated: entries.length > LIMITS.directoryEntries,
+      entries: entries.slice(0, LIMITS.directoryEntries).map((entry) => ({
         name: entry.name,
         type: entry.type,
         size_bytes: entry.sizeBytes,

@@ -5,6 +5,7 @@ import { expiryCause, extendDeadline, initialDeadline } from '../../src/domain/d
 import { formatDuration, parseDurationMs } from '../../src/domain/duration.ts';
 import { backendName, base32, isSandboxId, parseBackendName, sandboxId } from '../../src/domain/ids.ts';
 import { LIMITS } from '../../src/domain/limits.ts';
+import { linkStaysBelow } from '../../src/domain/link.ts';
 import { backoffMs } from '../../src/domain/sandbox/failure.ts';
 import { nearestName, printable } from '../../src/domain/text.ts';
 import { formatToken, parseToken } from '../../src/domain/token.ts';
@@ -161,4 +162,24 @@ describe('back-off', () => {
       ),
     );
   });
+});
+
+describe('a link in a tree', () => {
+  const rows: [string, string, boolean][] = [
+    ['a', 'b', true],
+    ['d/l', '.', true],
+    ['d/l', '../b', true],
+    ['d/l', '../../b', false],
+    ['l', '..', false],
+    ['l', '/etc/passwd', false],
+    ['d/l', 'x/../y', false],
+    ['d/p', 'l/l/l/../../../../etc/passwd', false],
+    ['d/e/l', '../../b/c', true],
+    ['l', 'a\0b', false],
+  ];
+  for (const [link, target, stays] of rows) {
+    it(`${link} -> ${JSON.stringify(target)} ${stays ? 'stays' : 'may leave'}`, () => {
+      expect(linkStaysBelow(link, target)).toBe(stays);
+    });
+  }
 });

@@ -1,4 +1,5 @@
 /** P4, P7 (T8, T9): what many callers at once may and may not get. */
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { SandboxerError } from '../../src/domain/errors.ts';
 import { type FaultBench, openFaultBench } from '../faults/bench.ts';
@@ -102,6 +103,67 @@ describe('slots (P4)', () => {
     expect(await used()).toBe(1);
     await one.destroy();
     expect(await used()).toBe(0);
+  });
+});
+
+describe('a repeated key', () => {
+  it('of an extension that failed fails again, and of a parallel one with another body is a conflict', async () => {
+    const { sandboxer, setFaults } = await open();
+    const sandbox = await sandboxer.create(PROFILE);
+    setFaults([{ verb: 'setOwnDeadline', kind: 'unauthenticated' }]);
+    const extend = (duration: string, key: string) => sandbox.extend(duration, { idempotencyKey: key });
+    await expect(extend('1h', 'a')).rejects.toMatchObject({ code: 'backend_refused' });
+    setFaults([]);
+    await expect(extend('1h', 'a')).rejects.toMatchObject({ code: 'backend_refused' });
+    const results = codes(await Promise.allSettled([extend('1h', 'b'), extend('2h', 'b')]));
+    expect(results.sort()).toEqual(['idempotency_conflict', 'ok']);
+  });
+});
+
+describe('a backend that is down', () => {
+  it('holds up nobody else, however much is to be removed there', async () => {
+    const { sandboxer, setFaults } = await open();
+    const many = await Promise.all(Array.from({ length: 70 }, () => sandboxer.create(PROFILE)));
+    setFaults([{ verb: 'destroy', kind: 'outage' }]);
+    const destroys = many.map((sandbox) =>
+      sandbox.destroy({ signal: AbortSignal.timeout(8_000) }).catch(() => undefined),
+    );
+    const local = await sandboxer.create({ profile: 'profile.local' });
+    expect((await local.run(['echo', 'served'])).stdout).toBe('served\n');
+    await local.destroy();
+    setFaults([]);
+    await Promise.all(destroys);
+  }, 60_000);
+
+  it('and cannot be left (failover) is asked again until it can, with an alarm, and then left', async () => {
+    const current = await open({ SANDBOXER_PROFILES: join(import.meta.dirname, 'profiles') });
+    current.setFaults([
+      { verb: 'provision', kind: 'capacity' },
+      { verb: 'destroy', kind: 'unauthenticated' },
+    ]);
+    const attempt = current.sandboxer.create({ profile: 'profile.two-backends' });
+    await expect(attempt).rejects.toMatchObject({ code: 'backend_unavailable' });
+    const { items } = await current.sandboxer.list();
+    expect(items[0]).toMatchObject({ extension_id: 'ext.simulated', needs_attention: expect.any(String) });
+    current.setFaults([]);
+    const settled = await current.composed.engine.runner.idle(
+      items[0]!.sandbox_id,
+      AbortSignal.timeout(20_000),
+    );
+    expect(settled).toMatchObject({ state: 'ready', extensionId: 'ext.local' });
+    await (await current.sandboxer.get(items[0]!.sandbox_id)).destroy();
+  }, 60_000);
+});
+
+describe('a full house', () => {
+  it('still lets a failed sandbox be destroyed', async () => {
+    const { sandboxer, setFaults, composed } = await open({ SANDBOXER_SLOTS: '1' });
+    setFaults([{ verb: 'provision', kind: 'capacity', times: 1 }]);
+    await expect(sandboxer.create(PROFILE)).rejects.toThrow();
+    await sandboxer.create(PROFILE);
+    const { items } = await sandboxer.list({ state: 'failed' });
+    expect((await (await sandboxer.get(items[0]!.sandbox_id)).destroy()).state).toBe('destroyed');
+    expect(await composed.engine.context.store.slotsUsed('ext.simulated')).toBe(1);
   });
 });
 

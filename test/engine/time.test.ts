@@ -1,4 +1,5 @@
 /** P5, P6 (T5): what ends a sandbox, when, and what does not. */
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import type { SandboxView } from '../../src/operations/view.ts';
@@ -148,6 +149,34 @@ describe('the clock', () => {
     while (performance.now() < endMs);
     const view = await untilOver(current, sandbox.id);
     expect(Date.parse(view.updated_at)).toBeGreaterThanOrEqual(Date.parse(sandbox.status.expires_at!));
+  });
+});
+
+describe('idleness', () => {
+  const IDLE = { profile: 'profile.idle' };
+  const openIdle = async () => {
+    bench = await openFaultBench({ SANDBOXER_PROFILES: join(import.meta.dirname, 'profiles') });
+    bench.composed.engine.startLoops();
+    return bench;
+  };
+
+  it('ends what nobody uses', async () => {
+    const current = await openIdle();
+    const sandbox = await current.sandboxer.create(IDLE);
+    await untilOver(current, sandbox.id);
+    const events = await current.composed.engine.context.store.listEvents(sandbox.id, 0, 100);
+    expect(events.find(({ type }) => type === 'time_ran_out')?.detail).toEqual({ cause: 'idle' });
+  });
+
+  it('is not believed of a backend that does not answer, nor while a command runs', async () => {
+    const current = await openIdle();
+    const sandbox = await current.sandboxer.create(IDLE);
+    const running = await sandbox.start(['sleep', '60']);
+    current.setFaults([{ verb: 'observe', kind: 'error_before', times: 3 }]);
+    await current.clock.sleep(40_000);
+    expect((await sandbox.refresh()).status.state).toBe('active');
+    running.close();
+    await untilOver(current, sandbox.id);
   });
 });
 

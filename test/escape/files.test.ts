@@ -1,4 +1,5 @@
 /** P19 (T14), files: what lies on the host cannot be read or changed from inside, by any path. */
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -9,6 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canary, type EscapeBench, IS_ROOT, openEscapeBench } from './bench.ts';
@@ -128,6 +130,76 @@ describe('changing the host', () => {
       join(boxes, readdirSync(boxes)[0]!, 'workspace', 'of-root'),
     ).uid;
     expect(owner).toBeGreaterThan(1_000_000_000);
+  });
+});
+
+describe('what a sandbox leaves on disk', () => {
+  it('can be removed, however deep or many, while others are served', async () => {
+    const sandbox = await bench.sandboxer.create({ profile: 'profile.local' });
+    const dig =
+      'for (1..3000) { mkdir "d"; chdir "d" } chdir "/workspace"; mkdir "many"; for (1..20000) { open(my $f, ">", "many/$_") } mkdir "shut"; chmod 0, "shut"';
+    expect((await sandbox.run(['perl', '-e', dig])).exitCode).toBe(0);
+    let worstMs = 0;
+    let lastMs = performance.now();
+    const ticker = setInterval(() => {
+      worstMs = Math.max(worstMs, performance.now() - lastMs);
+      lastMs = performance.now();
+    }, 5);
+    expect((await sandbox.destroy()).state).toBe('destroyed');
+    clearInterval(ticker);
+    expect(worstMs).toBeLessThan(500);
+  }, 60_000);
+});
+
+describe('an image', () => {
+  const create = (image: string) => bench.sandboxer.create({ profile: 'profile.local', inputs: { image } });
+  const refused = (image: string) => expect(create(image)).rejects.toMatchObject({ code: 'invalid_input' });
+
+  it('that is a pipe, a socket, garbage or nothing is refused, and the broker lives', async () => {
+    const pipe = join(bench.directory, 'pipe.tgz');
+    execFileSync('mkfifo', [pipe]);
+    const garbage = join(bench.directory, 'garbage.tgz');
+    writeFileSync(garbage, 'this is no archive');
+    const server = createServer();
+    const socket = join(bench.directory, 'socket.tgz');
+    await new Promise<void>((resolve) => server.listen(socket, resolve));
+    for (const image of [pipe, garbage, socket, join(bench.directory, 'missing.tar')]) await refused(image);
+    server.close();
+    expect(await bench.shell('echo alive')).toBe('alive\n');
+  });
+
+  it('whose entries climb out or go through links writes nothing outside', async () => {
+    const tree = join(bench.directory, 'evil');
+    mkdirSync(join(tree, 'x'), { recursive: true });
+    writeFileSync(join(tree, 'x', 'file'), 'evil');
+    symlinkSync(bench.directory, join(tree, 'out'));
+    const climbing = join(bench.directory, 'climb.tar');
+    execFileSync('tar', ['-C', tree, '-cf', climbing, '--transform=s,x/file,../../climbed,', 'x/file'], {
+      stdio: 'ignore',
+    });
+    await refused(climbing);
+    const through = join(bench.directory, 'through.tar');
+    execFileSync('tar', ['-C', tree, '-cf', through, 'out', '--transform=s,x/file,out/through,', 'x/file']);
+    await refused(through);
+    expect(existsSync(join(bench.directory, 'climbed')) || existsSync(join(bench.directory, 'through'))).toBe(
+      false,
+    );
+  });
+
+  it('of a root file system runs its own programs', async () => {
+    const root = join(bench.directory, 'rootfs');
+    mkdirSync(join(root, 'bin'), { recursive: true });
+    execFileSync('cp', [bench.probePath, join(root, 'bin', 'probe')]);
+    writeFileSync(join(root, 'mark'), mark);
+    const tar = join(bench.directory, 'rootfs.tgz');
+    execFileSync('tar', ['-C', root, '-czf', tar, '.']);
+    for (const image of [root, tar]) {
+      const sandbox = await create(image);
+      const { stdout } = await sandbox.run(['/bin/probe', 'mount', mark, '/tmp']);
+      expect(stdout).toMatch(/^blocked:/);
+      expect(Buffer.from(await sandbox.readFile('/mark')).toString()).toBe(mark);
+      await sandbox.destroy();
+    }
   });
 });
 

@@ -111,6 +111,32 @@ describe.runIf(IS_ROOT)('limits', () => {
   }, 60_000);
 });
 
+describe.runIf(IS_ROOT)('a launcher that dies', () => {
+  it('takes no limit from the sandbox that comes next', async () => {
+    const profile = writeProfile('still-limited', '{processes: 40}');
+    const before = await sandboxer.create({ profile });
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        const [program, mode] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        const parent = Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')[1]);
+        if (program?.includes('sandboxer-agent') && mode === 'launch' && parent === process.pid)
+          process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // it has ended meanwhile
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const after = await sandboxer.create({ profile });
+    const { stdout } = await after.run(
+      ['sh', '-c', 'for i in $(seq 60); do sleep 3 & done 2>/dev/null; ls -d /proc/[0-9]* | wc -l'],
+      { timeout_ms: 10_000 },
+    );
+    expect(Number(stdout.trim() || 0)).toBeLessThanOrEqual(40);
+    await before.destroy();
+    await after.destroy();
+  }, 60_000);
+});
+
 describe('a limit that cannot be enforced', () => {
   it.runIf(!IS_ROOT)('is refused with the reason, or degraded and said so', async () => {
     const strict = writeProfile('strict', '{memory_mb: 64}');

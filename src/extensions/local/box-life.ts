@@ -1,6 +1,6 @@
 /** Making, seeing and removing one sandbox. Every function may be repeated after a crash at any point. */
-import { mkdirSync, rmSync } from 'node:fs';
-import { chmod, chown, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { chown, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { printable } from '../../domain/text.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -20,6 +20,7 @@ import { firstId, type IdentitySlots, USER_ID_INSIDE } from './identity.ts';
 import { prepareImage } from './image.ts';
 import { AgentError } from './native/agent-error.ts';
 import { bwrapArguments, type SandboxRoot } from './native/bwrap-arguments.ts';
+import { removeBox } from './remove.ts';
 import type { Starter } from './starter.ts';
 
 const DEATH_POLL_MS = 2;
@@ -112,7 +113,7 @@ export class BoxLife {
       throw new ExtensionError('transient', `Processes of ${name} do not end.`);
     }
     const slot = exists ? (this.#boxes.read(name)?.slot ?? null) : null;
-    if (exists) await removeTree(this.#boxes.path(name));
+    if (exists) await removeBox(this.#boxes.path(name));
     if (slot !== null) this.#slots.release(slot);
     this.#boxes.forget(name);
   }
@@ -222,30 +223,5 @@ export async function repositoryPath(path: string): Promise<string> {
       `The repository ${printable(path)} does not exist or cannot be read.`,
       { cause: error },
     );
-  }
-}
-
-/** Removes a tree, also where an ordinary user left directories without permissions. */
-async function removeTree(path: string): Promise<void> {
-  try {
-    rmSync(path, { recursive: true, force: true });
-  } catch (error) {
-    if (
-      !(
-        error instanceof Error &&
-        'code' in error &&
-        ['EACCES', 'ENOTEMPTY', 'EPERM'].includes(String(error.code))
-      )
-    )
-      throw error;
-    await openUp(path);
-    await rm(path, { recursive: true, force: true });
-  }
-}
-
-async function openUp(directory: string): Promise<void> {
-  await chmod(directory, 0o700);
-  for (const entry of await readdir(directory, { withFileTypes: true })) {
-    if (entry.isDirectory()) await openUp(join(directory, entry.name));
   }
 }

@@ -3,6 +3,7 @@ import { copyFile, lchown, mkdir, readdir, readFile, readlink, symlink } from 'n
 import { join, posix } from 'node:path';
 import ignore, { type Ignore } from 'ignore';
 import { LIMITS } from '../../domain/limits.ts';
+import { linkStaysBelow } from '../../domain/link.ts';
 import { printable } from '../../domain/text.ts';
 import { ExtensionError } from '../../ports/extension.ts';
 
@@ -50,14 +51,8 @@ function isIgnored(rules: readonly Rules[], path: string, isDirectory: boolean):
 
 async function copyLink(walk: Walk, relative: string): Promise<void> {
   const target = await readlink(join(walk.source, relative));
-  if (walk.options.links === 'inside') {
-    const resolved = posix.normalize(posix.join(posix.dirname(relative), target));
-    if (posix.isAbsolute(target) || resolved === '..' || resolved.startsWith('../')) {
-      throw new ExtensionError(
-        'invalid',
-        `The link ${printable(relative)} in the repository leads out of it.`,
-      );
-    }
+  if (walk.options.links === 'inside' && !linkStaysBelow(relative, target)) {
+    throw new ExtensionError('invalid', `The link ${printable(relative)} in the repository leads out of it.`);
   }
   await symlink(target, join(walk.target, relative));
 }

@@ -1,7 +1,20 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { access, link, lstat, mkdir, readdir, realpath, rename, rm, stat, symlink } from 'node:fs/promises';
+import { constants, createWriteStream } from 'node:fs';
+import {
+  access,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises';
 import { join, posix } from 'node:path';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract, type Header } from 'tar-stream';
@@ -70,27 +83,35 @@ async function writeEntry(root: string, header: Header, content: AsyncIterable<U
   // devices and pipes are left out: the sandbox has its own /dev
 }
 
-async function unpack(archive: string, root: string, signal: AbortSignal): Promise<void> {
-  const source = createReadStream(archive);
-  const isGzip = /\.(tgz|gz)$/.test(archive);
-  const reader = extract();
-  const feeding = pipeline(isGzip ? source.pipe(createGunzip()) : source, reader, { signal });
+/** The bytes of an image file. A pipe or a device would never end, or never begin. */
+async function openArchive(path: string): Promise<Readable> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  if ((await handle.stat()).isFile()) return handle.createReadStream();
+  await handle.close();
+  throw new ExtensionError('invalid', `The image ${printable(path)} is neither a directory nor a file.`);
+}
+
+async function readEntries(archive: string, root: string, reader: ReturnType<typeof extract>): Promise<void> {
   let entries = 0;
   let bytes = 0;
-  const reading = (async () => {
-    for await (const entry of reader) {
-      entries += 1;
-      bytes += entry.header.size ?? 0;
-      if (entries > LIMITS.repositoryEntries || bytes > LIMITS.repositoryBytes)
-        throw refuse(archive, 'is over the size limit');
-      await writeEntry(root, entry.header, entry as AsyncIterable<Uint8Array>);
-      entry.resume();
+  for await (const entry of reader) {
+    entries += 1;
+    bytes += entry.header.size ?? 0;
+    if (entries > LIMITS.repositoryEntries || bytes > LIMITS.repositoryBytes) {
+      throw refuse(archive, 'is over the size limit');
     }
-  })();
+    await writeEntry(root, entry.header, entry as AsyncIterable<Uint8Array>);
+    entry.resume();
+  }
+}
+
+async function unpack(archive: string, root: string, signal: AbortSignal): Promise<void> {
   try {
-    await Promise.all([feeding, reading]);
+    const source = await openArchive(archive);
+    const reader = extract();
+    const unzip = /\.(tgz|gz)$/.test(archive) ? [createGunzip()] : [];
+    await Promise.all([pipeline([source, ...unzip, reader], { signal }), readEntries(archive, root, reader)]);
   } catch (error) {
-    source.destroy();
     if (error instanceof ExtensionError) throw error;
     throw new ExtensionError('invalid', `${printable(archive)} is not a tar file that can be unpacked.`, {
       cause: error,

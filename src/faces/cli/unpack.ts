@@ -9,6 +9,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { extract, type Header } from 'tar-stream';
 import { SandboxerError } from '../../domain/errors.ts';
+import { linkStaysBelow } from '../../domain/link.ts';
 import { printable } from '../../domain/text.ts';
 import type { CopyCount } from './pack.ts';
 
@@ -48,18 +49,6 @@ export function partsBelow(name: string, top: string): readonly string[] {
   if (top === '.') return parts;
   if (parts[0] !== top) throw refuse(name);
   return parts.slice(1);
-}
-
-/** Whether a link at `parts` with this text leads to something below the root. */
-function staysBelow(parts: readonly string[], target: string): boolean {
-  if (target.startsWith('/') || target === '' || target.includes('\0')) return false;
-  let depth = parts.length - 1;
-  for (const part of target.split('/')) {
-    if (part === '..') depth -= 1;
-    else if (part !== '' && part !== '.') depth += 1;
-    if (depth < 0) return false;
-  }
-  return true;
 }
 
 async function kindOf(path: string): Promise<'directory' | 'file' | 'other' | 'missing'> {
@@ -138,7 +127,11 @@ async function unpackEntry(unpacking: Unpacking, header: Header, content: Readab
     await makeFile(unpacking, header, content, await makePlace(unpacking, parts, name));
   } else if (type === 'link') {
     await makeSecondName(unpacking, header, await makePlace(unpacking, parts, name));
-  } else if (type === 'symlink' && staysBelow(parts, header.linkname)) {
+  } else if (
+    type === 'symlink' &&
+    header.linkname !== '' &&
+    linkStaysBelow(parts.join('/'), header.linkname)
+  ) {
     await symlink(header.linkname, await makePlace(unpacking, parts, name));
   } else {
     const why = type === 'symlink' ? `a link that leads out, to ${header.linkname}` : `a ${type}`;

@@ -60,7 +60,7 @@ export interface WriteFileOptions extends RequestOptions {
 
 /** Times come from inside; this is the last one that a Date can hold. */
 const LATEST_INSTANT_MS = 8_640_000_000_000_000;
-const ENTRIES_LIMIT = 1_000_000;
+const ENTRIES_LIMIT = 200_000;
 
 function fileInfo(fields: Fields): Omit<FileInfo, 'link'> {
   return {

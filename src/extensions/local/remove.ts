@@ -1,0 +1,35 @@
+/** Removing what a sandbox left on disk, whatever shape it gave it. */
+import { execFile } from 'node:child_process';
+import { opendirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { isMissing } from './errors.ts';
+
+const run = promisify(execFile);
+const OWN_DIRECTORIES = ['workspace', 'home'];
+
+function isEmpty(directory: string): boolean {
+  try {
+    const entries = opendirSync(directory);
+    const first = entries.readSync();
+    entries.closeSync();
+    return first === null;
+  } catch (error) {
+    if (isMissing(error)) return true;
+    return false; // it cannot even be looked into; the long way deals with it
+  }
+}
+
+/**
+ * A box whose user wrote nothing is a handful of files of ours. Any other is removed by another process: the tree may be
+ * of any depth and size, and the event loop must not wait for it.
+ */
+export async function removeBox(directory: string): Promise<void> {
+  if (OWN_DIRECTORIES.every((name) => isEmpty(join(directory, name)))) {
+    rmSync(directory, { recursive: true, force: true });
+    return;
+  }
+  if (process.getuid?.() !== 0)
+    await run('chmod', ['--recursive', '--quiet', 'u+rwX', '--', directory]).catch(() => undefined); // `rm` tells what could not be opened
+  await run('rm', ['-rf', '--one-file-system', '--', directory]);
+}
