@@ -25,6 +25,7 @@ export const LIMITS = {
   provisionTimeoutMs: 10 * 60_000,
   silencePatienceMs: 120_000,
   extendTimeoutMs: 10_000,
+  removeStepTimeoutMs: 60_000,
   destroyTimeoutMs: 10 * 60_000,
   drainTimeoutMs: 10_000,
   quiescePatienceMs: 1_000,

@@ -49,7 +49,7 @@ export async function expireIfOver(
   const { cause, lastActivityAtMs } = await whyOver(engine, record);
   let expired = false;
   const after = await commitChange(engine, record.id, (current) => {
-    if (current.run !== null || current.version !== record.version) return null;
+    if (current.version !== record.version) return null;
     if (cause === null) return { patch: { lastActivityAtMs } };
     expired = true;
     return beginExpiry(engine, cause);

@@ -20,8 +20,7 @@ export class Reaper {
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const stopListening = this.#engine.bus.onCommitted(({ record }) => {
-      if (record.dueAtMs !== null && record.run === null && record.dueAtMs < this.#wakeAtMs)
-        this.#wake.abort();
+      if (record.dueAtMs !== null && record.dueAtMs < this.#wakeAtMs) this.#wake.abort();
     });
     const stop = () => this.#wake.abort();
     signal.addEventListener('abort', stop, { once: true });

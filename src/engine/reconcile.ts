@@ -54,7 +54,7 @@ export class Reconciler {
   async checkLive(signal: AbortSignal): Promise<void> {
     for (let afterId = ''; !signal.aborted; ) {
       const records = await this.#engine.store.listLive(afterId, LIMITS.reconcileParallel);
-      await Promise.all(records.map((record) => this.check(record, signal)));
+      await Promise.all(records.map((record) => this.#tryToCheck(record, signal)));
       const last = records.at(-1);
       if (last === undefined) return;
       afterId = last.id;
@@ -77,6 +77,19 @@ export class Reconciler {
           .sleep(this.#engine.settings.reconcileIntervalMs, signal)
           .catch(() => undefined);
       }
+    }
+  }
+
+  /** One record that cannot be looked at hides no other. */
+  async #tryToCheck(record: SandboxRecord, signal: AbortSignal): Promise<void> {
+    try {
+      await this.check(record, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#engine.log.error('a sandbox could not be looked at', {
+        sandbox_id: record.id,
+        cause: String(error),
+      });
     }
   }
 

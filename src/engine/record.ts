@@ -30,9 +30,14 @@ function nextState(state: SandboxState, event: LifecycleEvent, id: string): Sand
   });
 }
 
+/** A run that makes or removes the sandbox has a time of its own; while a deadline is being moved, the old one counts. */
+function timeMatters(record: SandboxRecord): boolean {
+  return record.run === null || record.run.kind === 'extend';
+}
+
 /** When the reaper must look at the record next. */
 function nextDueAtMs(record: SandboxRecord): number | null {
-  if (!LIVE_STATES.includes(record.state)) return null;
+  if (!LIVE_STATES.includes(record.state) || !timeMatters(record)) return null;
   const instants = [record.hardCapAtMs];
   if (canExpire(record.state)) {
     if (record.expiresAtMs !== null) instants.push(record.expiresAtMs);

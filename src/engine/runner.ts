@@ -1,7 +1,8 @@
 import { asSandboxerError, SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { isUsable } from '../domain/sandbox/lifecycle.ts';
-import type { StepName } from '../domain/sandbox/runs.ts';
+import { mustFinish, type StepName } from '../domain/sandbox/runs.ts';
+import { timeoutSignal } from '../ports/clock.ts';
 import type { RunRecord, SandboxRecord } from '../ports/store.ts';
 import { beginFailover, beginFailure } from './begin.ts';
 import { commitChange, requireSandbox } from './commit.ts';
@@ -19,6 +20,11 @@ interface Active {
 }
 
 const NOTHING = () => undefined;
+
+/** A step ends with its run's deadline. One that removes something has a time of its own, and is then tried again. */
+function stepTimeMs(run: RunRecord, name: StepName, nowMs: number): number {
+  return mustFinish(name) ? LIMITS.removeStepTimeoutMs : Math.max(1, run.deadlineAtMs - nowMs);
+}
 
 /** The run this code was driving is no longer the record's run: somebody asked for something else. */
 class Superseded extends Error {}
@@ -172,9 +178,13 @@ export class Runner {
     engine.crashPoints.reached(`${run.kind}.${name}.before`);
     const extension = await engine.extensions.load(record.extensionId);
     const release = name === 'provision' ? await this.#gateOf(record.extensionId).enter() : NOTHING;
+    const time = timeoutSignal(engine.clock, stepTimeMs(run, name, engine.clock.nowMs()), signal);
     const { change, provisional } = await step
-      .perform({ engine, extension, record, run, signal })
-      .finally(release);
+      .perform({ engine, extension, record, run, signal: time.signal })
+      .finally(() => {
+        time.done();
+        release();
+      });
     engine.crashPoints.reached(`${run.kind}.${name}.effect`);
     const cursor = run.cursor + 1;
     const nextRun = cursor === run.steps.length ? null : { ...run, cursor, attempt: 0, lastError: null };

@@ -1,7 +1,6 @@
 import { initialDeadline } from '../domain/deadline/deadline.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { asSentence } from '../domain/text.ts';
-import { timeoutSignal } from '../ports/clock.ts';
 import { ExtensionError, type Handle, type Observation } from '../ports/extension.ts';
 import { observe } from './observe.ts';
 import { referenceOf, type Step, type StepInput } from './step.ts';
@@ -18,24 +17,19 @@ function ownDeadlineMs(input: StepInput): number {
 async function ask(input: StepInput): Promise<Handle> {
   const { engine, extension, record } = input;
   const { name, epoch } = referenceOf(record);
-  const timeout = timeoutSignal(engine.clock, LIMITS.provisionTimeoutMs, input.signal);
-  try {
-    return await extension.provision({
-      name,
-      epoch,
-      spec: record.spec,
-      tags: {
-        'sandboxer-id': record.id,
-        'sandboxer-epoch': String(epoch),
-        'sandboxer-project': record.consumer.project,
-      },
-      ownDeadlineMs: ownDeadlineMs(input),
-      ownDeadlineCapMs: record.ttlMaxMs + LIMITS.provisionTimeoutMs + engine.settings.ownDeadlineMarginMs,
-      signal: timeout.signal,
-    });
-  } finally {
-    timeout.done();
-  }
+  return extension.provision({
+    name,
+    epoch,
+    spec: record.spec,
+    tags: {
+      'sandboxer-id': record.id,
+      'sandboxer-epoch': String(epoch),
+      'sandboxer-project': record.consumer.project,
+    },
+    ownDeadlineMs: ownDeadlineMs(input),
+    ownDeadlineCapMs: record.ttlMaxMs + LIMITS.provisionTimeoutMs + engine.settings.ownDeadlineMarginMs,
+    signal: input.signal,
+  });
 }
 
 /** A lost answer is a question: is the thing of our name there? Only a proof of absence lets us ask again. */

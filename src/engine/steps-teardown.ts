@@ -1,5 +1,4 @@
 import { LIMITS } from '../domain/limits.ts';
-import { timeoutSignal } from '../ports/clock.ts';
 import { observe } from './observe.ts';
 import { NotYet, referenceOf, type Step, type StepInput } from './step.ts';
 
@@ -8,12 +7,7 @@ const POLL_MAX_MS = 250;
 const PATIENCE_MS = 5_000;
 
 async function requestDestroyNow(input: StepInput): Promise<void> {
-  const timeout = timeoutSignal(input.engine.clock, LIMITS.destroyTimeoutMs, input.signal);
-  try {
-    await input.extension.destroy(referenceOf(input.record), timeout.signal);
-  } finally {
-    timeout.done();
-  }
+  await input.extension.destroy(referenceOf(input.record), input.signal);
 }
 
 export const requestDestroy: Step = {

@@ -49,7 +49,8 @@ async function listEverything(extension: Extension, signal: AbortSignal): Promis
 /** Finds things of ours that no record holds, and removes them by the rules of `judgeStray`. */
 export class Sweeper {
   readonly #engine: EngineContext;
-  #sweeps = 0;
+  /** Extensions that one sweep of this process has only reported on. */
+  readonly #reported = new Set<string>();
 
   constructor(engine: EngineContext) {
     this.#engine = engine;
@@ -79,17 +80,23 @@ export class Sweeper {
     return { items: await this.#kill(extension, items, signal), alarm };
   }
 
-  /** Sweeps every loaded extension, again and again, until the signal aborts. */
+  /** Sweeps every installed extension, again and again, until the signal aborts. The first time each only reports. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, extensions, settings, log } = this.#engine;
+    const { clock, extensions, settings } = this.#engine;
     while (!signal.aborted) {
-      try {
-        for (const extension of extensions.loaded()) await this.sweep(extension, this.#sweeps > 0, signal);
-        this.#sweeps += 1;
-      } catch (error) {
-        if (!signal.aborted) log.error('orphan sweep failed', { cause: String(error) });
-      }
+      for (const { id } of extensions.summaries()) await this.#tryToSweep(id, signal);
       await clock.sleep(settings.sweepIntervalMs, signal).catch(() => undefined);
+    }
+  }
+
+  async #tryToSweep(extensionId: string, signal: AbortSignal): Promise<void> {
+    try {
+      const extension = await this.#engine.extensions.load(extensionId);
+      await this.sweep(extension, this.#reported.has(extensionId), signal);
+      this.#reported.add(extensionId);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#engine.log.error('orphan sweep failed', { extension_id: extensionId, cause: String(error) });
     }
   }
 

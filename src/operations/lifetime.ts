@@ -174,6 +174,15 @@ export const extendTtl = call({
         return { patch: { run } };
       },
       check(record, runId) {
+        if (!isUsable(record.state)) {
+          throw new SandboxerError(
+            'state_conflict',
+            `The sandbox ${record.id} ended before its time was extended.`,
+            {
+              sandboxId: record.id,
+            },
+          );
+        }
         const failure = record.lastRunFailure;
         if (failure === null || failure.runId !== runId) return;
         throw new SandboxerError(failure.code as SandboxerError['code'], failure.message, {

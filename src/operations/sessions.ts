@@ -31,6 +31,13 @@ function sessionError(error: unknown, sandboxId: string): unknown {
   return new SandboxerError(code, asSentence(error.message), { sandboxId, cause: error });
 }
 
+/** What was opened and will not be handed out may not run on. */
+function closeIfOpen(result: unknown): void {
+  if (typeof result !== 'object' || result === null) return;
+  if ('close' in result && typeof result.close === 'function') result.close();
+  else if ('destroy' in result && typeof result.destroy === 'function') result.destroy();
+}
+
 /**
  * Does something inside. The first use makes the sandbox active; where it cannot be reached it is looked at, so
  * that one which died is known to be dead at once.
@@ -49,7 +56,10 @@ async function inside<Result>(
   }
   try {
     const result = await work({ sessions, reference: referenceOf(record) });
-    await markActive(engine.context, record, false);
+    await markActive(engine.context, record, false).catch((error: unknown) => {
+      closeIfOpen(result);
+      throw error;
+    });
     return result;
   } catch (error) {
     const mapped = sessionError(error, id);

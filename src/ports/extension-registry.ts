@@ -12,7 +12,5 @@ export interface ExtensionRegistry {
   has(id: string): boolean;
   /** Rejects with `unknown_extension`. */
   load(id: string): Promise<Extension>;
-  /** Those loaded so far. */
-  loaded(): readonly Extension[];
   close(): Promise<void>;
 }

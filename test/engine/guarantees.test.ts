@@ -6,8 +6,10 @@ import { type FaultBench, openFaultBench } from '../faults/bench.ts';
 
 const PROFILE = { profile: 'profile.simulated' };
 let bench: FaultBench | null = null;
-const open = async (variables: Record<string, string> = {}) => {
-  bench = await openFaultBench(variables);
+/** Real sandboxes need real time, of which the hasty clock leaves a twentieth. */
+const PATIENCE_MS = 60_000;
+const open = async (variables: Record<string, string> = {}, patienceMs = 2_000) => {
+  bench = await openFaultBench(variables, patienceMs);
   return bench;
 };
 afterEach(async () => {
@@ -122,7 +124,7 @@ describe('a repeated key', () => {
 
 describe('a backend that is down', () => {
   it('holds up nobody else, however much is to be removed there', async () => {
-    const { sandboxer, setFaults } = await open();
+    const { sandboxer, setFaults } = await open({}, PATIENCE_MS);
     const many = await Promise.all(Array.from({ length: 70 }, () => sandboxer.create(PROFILE)));
     setFaults([{ verb: 'destroy', kind: 'outage' }]);
     const destroys = many.map((sandbox) =>
@@ -136,7 +138,7 @@ describe('a backend that is down', () => {
   }, 60_000);
 
   it('and cannot be left (failover) is asked again until it can, with an alarm, and then left', async () => {
-    const current = await open({ SANDBOXER_PROFILES: join(import.meta.dirname, 'profiles') });
+    const current = await open({ SANDBOXER_PROFILES: join(import.meta.dirname, 'profiles') }, PATIENCE_MS);
     current.setFaults([
       { verb: 'provision', kind: 'capacity' },
       { verb: 'destroy', kind: 'unauthenticated' },

@@ -33,6 +33,7 @@ export async function openFaultBench(
   const clock = createHastyClock(haste);
   const composed = await compose({
     environment: {
+      PATH: process.env.PATH,
       SANDBOXER_HOME: home,
       SANDBOXER_SIMULATED_TIMEOUT_MS: String(patienceMs),
       ...variables,

@@ -44,7 +44,6 @@ export function createLazyRegistry(
       }
       return instance;
     },
-    loaded: () => loaded,
     async close() {
       await Promise.all(loaded.map((extension) => extension.close()));
     },

@@ -19,7 +19,7 @@ function numberIn(row: Row | undefined, column: string): number {
   return Number(row?.[column] ?? 0);
 }
 
-const DUE = 'FROM sandbox WHERE has_run = 0 AND due_at_ms IS NOT NULL';
+const DUE = 'FROM sandbox WHERE due_at_ms IS NOT NULL';
 
 /** What the engine's loops ask: each is one range of a partial index. */
 function workQueries(connection: Connection, read: Read): WorkQueries {

@@ -21,7 +21,7 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX sandbox_by_project ON sandbox (project, ordinal);
   CREATE INDEX sandbox_by_state ON sandbox (state, ordinal);
   CREATE INDEX sandbox_by_profile ON sandbox (profile_id, ordinal);
-  CREATE INDEX sandbox_due ON sandbox (due_at_ms) WHERE due_at_ms IS NOT NULL AND has_run = 0;
+  CREATE INDEX sandbox_due ON sandbox (due_at_ms) WHERE due_at_ms IS NOT NULL;
   CREATE INDEX sandbox_with_run ON sandbox (ordinal) WHERE has_run = 1;
   CREATE INDEX sandbox_live ON sandbox (id) WHERE is_live = 1 AND has_run = 0;
 

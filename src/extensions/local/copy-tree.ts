@@ -82,6 +82,12 @@ async function copyDirectory(walk: Walk, relative: string, outer: readonly Rules
         `${printable(walk.source)} has more than ${LIMITS.repositoryEntries} entries.`,
       );
     }
+    if (entry.name.includes('\ufffd')) {
+      throw new ExtensionError(
+        'invalid',
+        `A name in ${printable(relative || '.')} of the repository is not UTF-8.`,
+      );
+    }
     const path = posix.join(relative, entry.name);
     const kind = entry.isDirectory()
       ? 'directory'

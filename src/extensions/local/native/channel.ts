@@ -28,6 +28,8 @@ export interface ReceivedFrame {
 
 /** Received but not yet taken bytes beyond which the socket is paused, and below which it goes on. */
 const PAUSE_BYTES = 1_048_576;
+/** What a queued frame takes beside its payload: a flood of empty ones is held back too. */
+const FRAME_COST_BYTES = 256;
 const RESUME_BYTES = 262_144;
 /** What fits into a socket address, without the closing zero. */
 const LONGEST_SOCKET_PATH = 107;
@@ -132,7 +134,7 @@ export class Channel implements FrameHandler {
   take(): ReceivedFrame | undefined {
     const frame = this.#queue.shift();
     if (frame === undefined) return undefined;
-    this.#queuedBytes -= frame.payload.length;
+    this.#queuedBytes -= frame.payload.length + FRAME_COST_BYTES;
     if (this.#queuedBytes < RESUME_BYTES && this.#socket.isPaused()) this.#socket.resume();
     return frame;
   }
@@ -205,7 +207,7 @@ export class Channel implements FrameHandler {
       waiting.resolve(frame);
     } else {
       this.#queue.push(frame);
-      this.#queuedBytes += frame.payload.length;
+      this.#queuedBytes += frame.payload.length + FRAME_COST_BYTES;
       if (this.#queuedBytes >= PAUSE_BYTES && !this.#raw) this.#socket.pause();
     }
     /* Last, because it may close the channel. */
