@@ -8,10 +8,11 @@ export class Gate {
     this.#width = width;
   }
 
-  /** Resolves with the way out, once there is room. */
-  async enter(): Promise<() => void> {
-    if (this.#inside >= this.#width) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else this.#inside += 1;
+  /** Resolves with the way out, once there is room; rejects with the signal's reason where it aborts first. */
+  async enter(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    if (this.#inside < this.#width) this.#inside += 1;
+    else await this.#wait(signal);
     let left = false;
     return () => {
       if (left) return;
@@ -20,5 +21,20 @@ export class Gate {
       if (next === undefined) this.#inside -= 1;
       else next();
     };
+  }
+
+  #wait(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const abort = () => {
+        this.#waiting.splice(this.#waiting.indexOf(admit), 1);
+        reject(signal.reason);
+      };
+      const admit = () => {
+        signal.removeEventListener('abort', abort);
+        resolve();
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.#waiting.push(admit);
+    });
   }
 }

@@ -10,7 +10,7 @@ import type { EngineContext } from './context.ts';
 import { Gate } from './gate.ts';
 import { judge } from './react.ts';
 import type { Change } from './record.ts';
-import type { StepTable } from './step.ts';
+import type { StepResult, StepTable } from './step.ts';
 
 interface Active {
   runId: string;
@@ -177,14 +177,17 @@ export class Runner {
     engine.bus.progress({ sandboxId: record.id, step: step.label, attempt: run.attempt + 1 });
     engine.crashPoints.reached(`${run.kind}.${name}.before`);
     const extension = await engine.extensions.load(record.extensionId);
-    const release = name === 'provision' ? await this.#gateOf(record.extensionId).enter() : NOTHING;
     const time = timeoutSignal(engine.clock, stepTimeMs(run, name, engine.clock.nowMs()), signal);
-    const { change, provisional } = await step
-      .perform({ engine, extension, record, run, signal: time.signal })
-      .finally(() => {
-        time.done();
-        release();
-      });
+    let release: () => void = NOTHING;
+    let result: StepResult;
+    try {
+      if (name === 'provision') release = await this.#gateOf(record.extensionId).enter(time.signal);
+      result = await step.perform({ engine, extension, record, run, signal: time.signal });
+    } finally {
+      time.done();
+      release();
+    }
+    const { change, provisional } = result;
     engine.crashPoints.reached(`${run.kind}.${name}.effect`);
     const cursor = run.cursor + 1;
     const nextRun = cursor === run.steps.length ? null : { ...run, cursor, attempt: 0, lastError: null };

@@ -136,6 +136,32 @@ describe('a flush that fails (P13)', () => {
   });
 });
 
+describe('a flush that fails while the next one waits', () => {
+  it('fails that one too, though the disk answers again', async () => {
+    const database = new DatabaseSync(':memory:');
+    migrate(database);
+    const outcomes = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let flushes = 0;
+    const commits = new GroupCommit(new Connection(database), {
+      batchSize: 1,
+      flush: () => outcomes[flushes++]!.promise,
+      releaseBallast: () => false,
+      onFatal: () => undefined,
+    });
+    const insert = () => commits.add((transaction) => transaction.insertSandbox(sampleRecord()));
+    const results = [insert(), insert()].map((work) =>
+      work.then(
+        () => 'answered',
+        () => 'refused',
+      ),
+    );
+    while (flushes < 2) await new Promise((resolve) => setImmediate(resolve));
+    outcomes[0]!.reject(Object.assign(new Error('input/output error'), { code: 'EIO' }));
+    outcomes[1]!.resolve();
+    expect(await Promise.all(results)).toEqual(['refused', 'refused']);
+  });
+});
+
 describe('the flusher', () => {
   it('flushes once for all that wait together, and again for what came later', async () => {
     const path = join(directory, 'log');

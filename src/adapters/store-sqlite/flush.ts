@@ -19,6 +19,8 @@ export class LogFlusher implements Flusher {
   readonly #descriptor: number;
   #running: Promise<void> | null = null;
   #next: Promise<void> | null = null;
+  /** After a failed flush the kernel may call the lost pages clean: no later success means anything. */
+  #failure: Error | null = null;
 
   /** The log must exist; its directory entry is made durable here, once. */
   constructor(logPath: string) {
@@ -29,6 +31,7 @@ export class LogFlusher implements Flusher {
   }
 
   flush(): Promise<void> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
     if (this.#running === null) {
       this.#running = this.#sync().finally(() => {
         this.#running = null;
@@ -50,7 +53,11 @@ export class LogFlusher implements Flusher {
 
   #sync(): Promise<void> {
     return new Promise((resolve, reject) => {
-      fdatasync(this.#descriptor, (error) => (error === null ? resolve() : reject(error)));
+      fdatasync(this.#descriptor, (error) => {
+        this.#failure ??= error;
+        if (this.#failure === null) resolve();
+        else reject(this.#failure);
+      });
     });
   }
 }

@@ -89,6 +89,7 @@ export class GroupCommit {
   async #answerOnceDurable(batch: readonly Pending[], answers: readonly (() => void)[]): Promise<void> {
     try {
       await this.#policy.flush();
+      if (this.#dead !== null) throw this.#dead;
       for (const answer of answers) answer();
     } catch (error) {
       this.#die(error);

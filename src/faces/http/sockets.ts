@@ -66,22 +66,27 @@ function control(session: ExecSession, text: string): void {
   else session.resize(message.columns, message.rows);
 }
 
-/** One message after the other, in order; the socket is paused while the command is slow to read. */
+/** One message after the other, in order; the socket is read again once all that has arrived was handled. */
 function receive(socket: WebSocket, session: ExecSession): void {
   let turn: Promise<void> = Promise.resolve();
+  let waiting = 0;
   const handle = async (data: RawData, isBinary: boolean): Promise<void> => {
     if (isBinary) await session.write(bytesOf(data));
     else control(session, data.toString());
   };
   socket.on('message', (data, isBinary) => {
     socket.pause();
+    waiting += 1;
     turn = turn
       .then(() => handle(data, isBinary))
       .catch(() => {
         if (!isBinary) socket.close(1008, 'not a message of this protocol');
         // a command that no longer reads is no error; its exit is told by `serveExec`
       })
-      .finally(() => socket.resume());
+      .finally(() => {
+        waiting -= 1;
+        if (waiting === 0) socket.resume();
+      });
   });
 }
 
