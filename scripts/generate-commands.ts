@@ -1,13 +1,8 @@
-/** Writes `src/faces/cli/commands.gen.ts` from the operation table. `--check` only compares. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+/** The text of `src/faces/cli/commands.gen.ts`, from the operation table. */
 import { z } from 'zod';
 import type { ArgumentSpec, CommandSpec, FlagKind, FlagSpec } from '../src/faces/cli/spec.ts';
 import type { CliBinding, Operation } from '../src/operations/operation.ts';
 import { OPERATION_LIST } from '../src/operations/table.ts';
-
-const TARGET = join(import.meta.dirname, '..', 'src', 'faces', 'cli', 'commands.gen.ts');
 
 type Schema = z.core.JSONSchema.BaseSchema;
 
@@ -95,22 +90,4 @@ export function renderCommands(): string {
     '];',
     '',
   ].join('\n');
-}
-
-/** Writes the commands, or with `check` answers whether they are up to date. */
-export function generateCommands(check: boolean): boolean {
-  const text = renderCommands();
-  const current = existsSync(TARGET) ? readFileSync(TARGET, 'utf8') : '';
-  if (current === text) return true;
-  if (!check) writeFileSync(TARGET, text);
-  return !check;
-}
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  if (!generateCommands(process.argv.includes('--check'))) {
-    process.stderr.write(
-      'src/faces/cli/commands.gen.ts is out of date: run node scripts/generate-commands.ts\n',
-    );
-    process.exitCode = 1;
-  }
 }

@@ -1,11 +1,9 @@
-/** Writes `src/extensions/registry.gen.ts` from the folders below `src/extensions`. `--check` only compares. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** The text of `src/extensions/registry.gen.ts`, from the folders below `src/extensions`. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { parseManifest } from '../src/ports/manifest.ts';
 
 const EXTENSIONS = join(import.meta.dirname, '..', 'src', 'extensions');
-const TARGET = join(EXTENSIONS, 'registry.gen.ts');
 const REQUIRED_FILES = [
   'extension.ts',
   'config.ts',
@@ -38,22 +36,4 @@ export function renderRegistry(directory: string = EXTENSIONS): string {
     '};',
     '',
   ].join('\n');
-}
-
-/** Writes the registry, or with `check` answers whether it is up to date. */
-export function generateRegistry(check: boolean): boolean {
-  const text = renderRegistry();
-  const current = existsSync(TARGET) ? readFileSync(TARGET, 'utf8') : '';
-  if (current === text) return true;
-  if (!check) writeFileSync(TARGET, text);
-  return !check;
-}
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  if (!generateRegistry(process.argv.includes('--check'))) {
-    process.stderr.write(
-      'src/extensions/registry.gen.ts is out of date: run node scripts/generate-registry.ts\n',
-    );
-    process.exitCode = 1;
-  }
 }

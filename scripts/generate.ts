@@ -7,25 +7,33 @@ import { generateRegistry } from './generate-registry.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
-/** The files that are out of date; with `write` they are brought up to date. */
-export function generateAll(write: boolean): string[] {
-  const stale: string[] = [];
-  if (!generateRegistry(!write)) stale.push('src/extensions/registry.gen.ts');
-  if (!generateCommands(!write)) stale.push('src/faces/cli/commands.gen.ts');
-  for (const [file, text] of Object.entries(renderReference())) {
-    const path = join(ROOT, file);
-    if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
-    stale.push(file);
-    if (!write) continue;
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, text);
-  }
-  return stale;
+/** File below the root → what it must hold. */
+function render(): Readonly<Record<string, string>> {
+  return {
+    'src/extensions/registry.gen.ts': renderRegistry(),
+    'src/faces/cli/commands.gen.ts': renderCommands(),
+    ...renderReference(),
+  };
 }
 
-const check = process.argv.includes('--check');
-const stale = generateAll(!check);
-if (check && stale.length > 0) {
-  process.stderr.write(`out of date, run \`npm run generate\`: ${stale.join(', ')}\n`);
-  process.exitCode = 1;
+/** The files that are out of date; with `write` they are brought up to date. */
+export function generateAll(write: boolean): string[] {
+  const stale = Object.entries(render()).filter(([file, text]) => {
+    const path = join(ROOT, file);
+    return !existsSync(path) || readFileSync(path, 'utf8') !== text;
+  });
+  for (const [file, text] of write ? stale : []) {
+    mkdirSync(dirname(join(ROOT, file)), { recursive: true });
+    writeFileSync(join(ROOT, file), text);
+  }
+  return stale.map(([file]) => file);
+}
+
+if (import.meta.main) {
+  const check = process.argv.includes('--check');
+  const stale = generateAll(!check);
+  if (check && stale.length > 0) {
+    process.stderr.write(`out of date, run \`npm run generate\`: ${stale.join(', ')}\n`);
+    process.exitCode = 1;
+  }
 }
