@@ -1,9 +1,9 @@
 /** Writes everything that is derived from the tables; with `--check` only says what is out of date. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { generateCommands } from './generate-commands.ts';
+import { renderCommands } from './generate-commands.ts';
 import { renderReference } from './generate-reference.ts';
-import { generateRegistry } from './generate-registry.ts';
+import { renderRegistry } from './generate-registry.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
