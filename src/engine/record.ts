@@ -1,4 +1,3 @@
-import { formatDuration } from '../domain/duration.ts';
 import { SandboxerError } from '../domain/errors.ts';
 import {
   canExpire,
@@ -74,9 +73,4 @@ export function applyChange(
 
 export function holdsSlot(record: SandboxRecord): boolean {
   return LIVE_STATES.includes(record.state);
-}
-
-export function describeLife(record: SandboxRecord, nowMs: number): string {
-  if (record.expiresAtMs === null) return 'has no deadline yet';
-  return record.expiresAtMs > nowMs ? `ends in ${formatDuration(record.expiresAtMs - nowMs)}` : 'is over';
 }

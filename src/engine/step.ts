@@ -33,11 +33,8 @@ export function referenceOf(record: SandboxRecord): Reference {
 
 /** Thrown by a step that is not done yet: the runner waits and performs it again. */
 export class NotYet extends Error {
-  readonly afterMs: number;
-
-  constructor(message: string, afterMs: number) {
+  constructor(message: string) {
     super(message);
     this.name = 'NotYet';
-    this.afterMs = afterMs;
   }
 }

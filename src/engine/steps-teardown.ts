@@ -34,7 +34,7 @@ export const proveAbsent: Step = {
         await requestDestroyNow(input);
         const why =
           seen.kind === 'present' ? 'The backend still has it' : `The backend does not say: ${seen.cause}`;
-        throw new NotYet(`${why}.`, LIMITS.stepBackoffFirstMs);
+        throw new NotYet(`${why}.`);
       }
       await engine.clock.sleep(pollMs, input.signal);
     }

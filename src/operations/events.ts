@@ -18,13 +18,8 @@ class Bell {
     this.#wake();
   }
 
-  async wait(signal: AbortSignal): Promise<void> {
-    if (!this.#rung && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-    }
+  async wait(): Promise<void> {
+    if (!this.#rung) await new Promise<void>((resolve) => (this.#wake = resolve));
     this.#rung = false;
   }
 }
@@ -36,9 +31,12 @@ class Listener {
   failure: SandboxerError | null = null;
   readonly #stops: readonly (() => void)[];
 
-  constructor(bus: Bus, id: string) {
+  constructor(bus: Bus, id: string, signal: AbortSignal) {
     this.progress = bus.stepUnderWay(id);
+    const left = () => this.bell.ring();
+    signal.addEventListener('abort', left, { once: true });
     this.#stops = [
+      () => signal.removeEventListener('abort', left),
       bus.onCommitted(({ record }) => {
         if (record.id === id) this.bell.ring();
       }),
@@ -78,7 +76,7 @@ async function* stream(
   follow: boolean,
 ): AsyncIterable<EventView> {
   const { store, bus, clock } = context.engine.context;
-  const listener = new Listener(bus, id);
+  const listener = new Listener(bus, id, context.signal);
   let seen = after;
   try {
     for (;;) {
@@ -93,7 +91,7 @@ async function* stream(
       listener.progress = null;
       if (progress !== null) yield stepView(progress, clock.nowMs());
       if (failure !== null) throw failure;
-      await listener.bell.wait(context.signal);
+      await listener.bell.wait();
       if (context.signal.aborted) return;
     }
   } finally {

@@ -32,9 +32,6 @@ export interface Installation {
   diagnose(signal: AbortSignal): Promise<readonly Finding[]>;
 }
 
-/** How an operation's answer travels. `call` is JSON; the others stream. */
-export type Shape = 'call' | 'exec' | 'download' | 'upload' | 'events' | 'tunnel';
-
 export interface HttpBinding {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Path parameters in braces are fields of the input; the rest is query (GET, DELETE, streams) or body. */

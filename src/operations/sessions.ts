@@ -36,6 +36,7 @@ function closeIfOpen(result: unknown): void {
   if (typeof result !== 'object' || result === null) return;
   if ('close' in result && typeof result.close === 'function') result.close();
   else if ('destroy' in result && typeof result.destroy === 'function') result.destroy();
+  else if ('return' in result && typeof result.return === 'function') result.return();
 }
 
 /**

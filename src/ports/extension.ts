@@ -70,6 +70,7 @@ export type Observation =
       readonly kind: 'present';
       readonly state: 'starting' | 'running' | 'stopping' | 'dead';
       readonly handle: Handle;
+      /** Null where the backend cannot tell; then only the first use moves the idle clock. */
       readonly activity: Activity | null;
       readonly detail: string | null;
     }

@@ -117,10 +117,6 @@ export function transition(state: SandboxState, event: LifecycleEvent): SandboxS
   return TRANSITIONS[state][event] ?? null;
 }
 
-export function isState(value: string): value is SandboxState {
-  return Object.hasOwn(STATES, value);
-}
-
 export function isUsable(state: SandboxState): boolean {
   return STATES[state].usable;
 }

@@ -7,9 +7,12 @@ import {
   readFileSync,
   renameSync,
   rmdirSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { parseBackendName } from '../../domain/ids.ts';
+import { LIMITS } from '../../domain/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { SandboxSpec } from '../../ports/extension.ts';
 import { processStartTime } from './host.ts';
@@ -114,7 +117,7 @@ function removeIfEmpty(place: string): void {
     rmdirSync(place);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : '';
-    if (code !== 'EBUSY' && code !== 'ENOENT') throw error; // another broker's launcher waits in it
+    if (code !== 'EBUSY' && code !== 'ENOENT') throw error; // somebody else is in it, or has removed it
   }
 }
 
@@ -172,6 +175,19 @@ export class Cgroups {
         const owner = Number(/^seed-(\d+)-\d+$/.exec(name)?.[1] ?? 0);
         const isOurs = owner === process.pid || processStartTime(owner) === null;
         if (owner !== 0 && isOurs) removeIfEmpty(join(directory, name));
+      }
+    }
+  }
+
+  /** Removes empty groups that no sandbox of this home has, once they are too old to be somebody's that starts. */
+  removeLeftovers(isOurs: (name: string) => boolean): void {
+    const before = this.#clock.nowMs() - LIMITS.leftoverAgeMs;
+    for (const directory of new Set(Object.values(this.base?.directories ?? {}))) {
+      if (!existsSync(directory)) continue;
+      for (const name of readdirSync(directory)) {
+        if (parseBackendName(name) === null || isOurs(name)) continue;
+        const madeAtMs = statSync(join(directory, name), { throwIfNoEntry: false })?.mtimeMs ?? before;
+        if (madeAtMs < before) removeIfEmpty(join(directory, name));
       }
     }
   }

@@ -75,6 +75,7 @@ class LocalExtension implements Extension {
     this.#slots = new IdentitySlots(join(context.directory, 'ids'), context.entropy);
     this.#slots.releaseAbandoned((name) => this.#boxes.exists(name));
     this.#cgroups.removeSeeds();
+    this.#cgroups.removeLeftovers((name) => this.#boxes.exists(name));
     this.sessions = new LocalSessions(this.#boxes);
   }
 

@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream';
+import { LIMITS } from '../../domain/limits.ts';
+import { collectOutput } from '../../engine/telemetry.ts';
 import type { Operation } from '../../operations/operation.ts';
 import { OPERATIONS } from '../../operations/table.ts';
 import type { EventView, SandboxView } from '../../operations/view.ts';
@@ -22,6 +24,8 @@ export interface RunResult {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** There was more output than is collected (64 MiB); `start` streams all of it. */
+  readonly truncated: boolean;
 }
 
 /** One sandbox. Its methods may be called again and again; each asks afresh. */
@@ -45,12 +49,10 @@ export class Sandbox {
       await session.write(typeof stdin === 'string' ? Buffer.from(stdin) : stdin);
       session.closeInput();
     }
-    const collected: Record<'stdout' | 'stderr', Uint8Array[]> = { stdout: [], stderr: [] };
-    for await (const { stream, data } of session.output) collected[stream].push(data);
+    const { stdout, stderr, truncated } = await collectOutput(session, LIMITS.runOutputBytes);
     const { exitCode } = await session.exit;
     session.close();
-    const text = (stream: 'stdout' | 'stderr') => Buffer.concat(collected[stream]).toString('utf8');
-    return { exitCode, stdout: text('stdout'), stderr: text('stderr') };
+    return { exitCode, stdout, stderr, truncated };
   }
 
   /** Starts a command and hands over its streams. */

@@ -159,6 +159,7 @@ export class Launcher implements FrameHandler {
   }
 
   #received(child: ChildProcess, data: Buffer): void {
+    if (this.#child !== child) return;
     try {
       this.#decoder.push(data, this);
     } catch (error) {
