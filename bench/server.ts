@@ -78,7 +78,7 @@ async function composeStub(): Promise<Composed> {
 
 const composed = process.argv.includes('--stub')
   ? await composeStub()
-  : await compose({ environment: process.env, log });
+  : await compose({ environment: process.env, log, staysUp: true });
 const server = await serveHttp({
   engine: composed.engine,
   installation: composed.installation,

@@ -74,9 +74,9 @@ export const g11: Row = {
     const library = new Sandboxer(new HttpTransport({ kind: 'socket', path: server.socketPath }));
     const sandbox = await library.create({ profile: LOCAL });
     bench.atEnd(() => sandbox.destroy().then(() => library.close()));
-    await drainSession(sandbox, 64 * MIB);
     const forMs = bench.isQuick ? 2_000 : 10_000;
     const grewMib = await slowReader(sandbox, server.pid, bytes, forMs);
+    await drainSession(sandbox, 64 * MIB);
     const rounds = await runRounds(
       [
         { name: OURS, run: () => drainSession(sandbox, bytes) },

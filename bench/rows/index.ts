@@ -5,5 +5,9 @@ import { g6 } from './g06-destroy.ts';
 import { g8 } from './g08-exec.ts';
 import { g11 } from './g11-stdout.ts';
 import { g12 } from './g12-files.ts';
+import { g13 } from './g13-broker.ts';
+import { g20, g22 } from './g20-reaper.ts';
+import { g21 } from './g21-list.ts';
+import { g25 } from './g25-start.ts';
 
-export const ROWS: readonly Row[] = [g1, g2, g4, g6, g8, g11, g12];
+export const ROWS: readonly Row[] = [g1, g2, g4, g6, g8, g11, g12, g13, g20, g21, g22, g25];

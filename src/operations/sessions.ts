@@ -3,8 +3,10 @@ import { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { REACTIONS } from '../domain/sandbox/failure.ts';
 import { asSentence } from '../domain/text.ts';
+import type { EngineContext } from '../engine/context.ts';
 import { referenceOf } from '../engine/step.ts';
 import { type ExecSession, ExtensionError, type Reference, type Sessions } from '../ports/extension.ts';
+import type { SandboxRecord } from '../ports/store.ts';
 import { usableSandbox } from './access.ts';
 import { markActive } from './activity.ts';
 import { call, download, exec, type OperationContext, tunnel, upload } from './operation.ts';
@@ -31,12 +33,11 @@ function sessionError(error: unknown, sandboxId: string): unknown {
   return new SandboxerError(code, asSentence(error.message), { sandboxId, cause: error });
 }
 
-/** What was opened and will not be handed out may not run on. */
-function closeIfOpen(result: unknown): void {
-  if (typeof result !== 'object' || result === null) return;
-  if ('close' in result && typeof result.close === 'function') result.close();
-  else if ('destroy' in result && typeof result.destroy === 'function') result.destroy();
-  else if ('return' in result && typeof result.return === 'function') result.return();
+/** The answer does not rest on it, so it does not wait for it; where it cannot be written the next use tries again. */
+function noteUse(engine: EngineContext, record: SandboxRecord): void {
+  markActive(engine, record, false).catch((error: unknown) => {
+    engine.log.warn('the first use could not be recorded', { sandbox_id: record.id, cause: String(error) });
+  });
 }
 
 /**
@@ -57,10 +58,7 @@ async function inside<Result>(
   }
   try {
     const result = await work({ sessions, reference: referenceOf(record) });
-    await markActive(engine.context, record, false).catch((error: unknown) => {
-      closeIfOpen(result);
-      throw error;
-    });
+    noteUse(engine.context, record);
     return result;
   } catch (error) {
     const mapped = sessionError(error, id);

@@ -1,5 +1,8 @@
-import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, fdatasync, fstatSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+
+/** A little more than the thousand pages after which SQLite begins its log anew. */
+const RESERVED_BYTES = 5 * 1024 * 1024;
 
 /** Makes what was committed survive a power cut. */
 export interface Flusher {
@@ -22,9 +25,13 @@ export class LogFlusher implements Flusher {
   /** After a failed flush the kernel may call the lost pages clean: no later success means anything. */
   #failure: Error | null = null;
 
-  /** The log must exist; its directory entry is made durable here, once. */
-  constructor(logPath: string) {
+  /**
+   * The log must exist; its directory entry is made durable here, once. With `reserve` its space is, too: overwriting
+   * what is there flushes in half the time of growing. SQLite ignores zeros after its last frame.
+   */
+  constructor(logPath: string, reserve = false) {
     this.#descriptor = openSync(logPath, 'r+');
+    if (reserve) this.#reserve();
     const directory = openSync(dirname(logPath), 'r');
     fsyncSync(directory);
     closeSync(directory);
@@ -49,6 +56,15 @@ export class LogFlusher implements Flusher {
 
   close(): void {
     closeSync(this.#descriptor);
+  }
+
+  #reserve(): void {
+    const { size } = fstatSync(this.#descriptor);
+    const piece = Buffer.alloc(1024 * 1024);
+    for (let offset = size; offset < RESERVED_BYTES; offset += piece.length) {
+      writeSync(this.#descriptor, piece, 0, piece.length, offset);
+    }
+    fsyncSync(this.#descriptor);
   }
 
   #sync(): Promise<void> {

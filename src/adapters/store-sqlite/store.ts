@@ -29,6 +29,8 @@ function ballastFile(directory: string): { ensure(): void; release(): boolean } 
 export interface SqliteStoreOptions {
   /** Called once when a write or fsync failed; the process should stop. */
   readonly onFatal?: (cause: unknown) => void;
+  /** For a process that stays: reserves the log's space, which takes some milliseconds and makes commits faster. */
+  readonly reserveLog?: boolean;
 }
 
 /**
@@ -46,7 +48,7 @@ export function openSqliteStore(directory: string, options: SqliteStoreOptions =
       new Connection(writer),
       new Connection(openDatabase(path)),
       ballast,
-      new LogFlusher(`${path}-wal`),
+      new LogFlusher(`${path}-wal`, options.reserveLog),
       options,
     );
   } catch (error) {

@@ -63,6 +63,7 @@ export async function runServe(values: Values, terminal: Terminal): Promise<numb
   const fatal = Promise.withResolvers<never>();
   fatal.promise.catch(() => process.exitCode ?? ERROR_REGISTRY.store_unavailable.exitCode);
   const composed = await compose({
+    staysUp: true,
     environment: process.env,
     log: createJsonLog(),
     lockWaitMs: 0,

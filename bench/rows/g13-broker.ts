@@ -1,0 +1,117 @@
+/** G13: what the broker itself adds to a create: the backend answers at once and does nothing. */
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { openDatabase } from '../../src/adapters/store-sqlite/connection.ts';
+import { SocketClient } from '../kit/http.ts';
+import { runRounds } from '../kit/rounds.ts';
+import { atMost, type Bench, type Row, resultOf, told } from '../kit/row.ts';
+import { createSandbox, STUB, timed } from '../kit/sandboxes.ts';
+import { newHome, scratchDirectory, startServer } from '../kit/server-process.ts';
+import { summarize } from '../kit/stats.ts';
+
+const OURS = 'create over HTTP, stub backend, two durable commits';
+const BARE = 'bare node:http hop';
+const COMMIT = 'one SQLite row, synchronous = FULL';
+const OPEN_LOOP_SECONDS = 5;
+const RATES = [250, 1_000];
+/** Of a record and its events. */
+const ROW_BYTES = 2_000;
+
+interface Generated {
+  readonly valuesMs: readonly number[];
+  readonly failed: number;
+  readonly firstFailure: string | null;
+  readonly total: number;
+  readonly tookMs: number;
+}
+
+function generate(socket: string, perSecond: number, seconds: number): Promise<Generated> {
+  const program = join(import.meta.dirname, '..', 'generator.ts');
+  const words = [program, socket, String(perSecond), String(seconds), STUB];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  return new Promise((resolve, reject) => {
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      text += chunk.toString('utf8');
+    });
+    child.once('error', reject);
+    child.once('close', (code) =>
+      code === 0 ? resolve(JSON.parse(text) as Generated) : reject(new Error(`the generator ended with ${code}`)),
+    );
+  });
+}
+
+async function bareHop(bench: Bench): Promise<SocketClient> {
+  const socket = join(scratchDirectory(bench, 'bare'), 'bare.sock');
+  const server = createServer((request, response) => {
+    request.resume();
+    request.on('end', () => response.end('{}'));
+  });
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  const client = new SocketClient(socket);
+  bench.atEnd(() => {
+    client.close();
+    server.close();
+  });
+  return client;
+}
+
+function bareCommit(bench: Bench): () => Promise<unknown> {
+  const database = openDatabase(join(scratchDirectory(bench, 'commit'), 'bare.sqlite'));
+  bench.atEnd(() => database.close());
+  database.exec('CREATE TABLE thing (id INTEGER PRIMARY KEY, document TEXT)');
+  const insert = database.prepare('INSERT INTO thing (document) VALUES (?)');
+  const text = 'x'.repeat(ROW_BYTES);
+  return async () => insert.run(text);
+}
+
+async function openLoop(bench: Bench, socket: string, perSecond: number) {
+  const seconds = bench.isQuick ? 2 : OPEN_LOOP_SECONDS;
+  const answer = await generate(socket, perSecond, seconds);
+  const name = `${OURS}, open loop ${perSecond} a second`;
+  const values = [...answer.valuesMs, ...Array.from({ length: answer.failed }, () => null)];
+  const reached = (answer.valuesMs.length * 1_000) / answer.tookMs;
+  return { name, values, firstFailure: answer.firstFailure, reached, perSecond };
+}
+
+export const g13: Row = {
+  id: 'G13',
+  title: 'what the broker adds to a create',
+  async run(bench) {
+    const server = await startServer(bench, { home: newHome(bench, 'broker'), isStub: true });
+    const { client } = server;
+    const bare = await bareHop(bench);
+    const commit = bareCommit(bench);
+    const rounds = await runRounds(
+      [
+        { name: OURS, run: () => timed(() => createSandbox(client, STUB)) },
+        { name: BARE, isReference: true, run: () => timed(() => bare.json('POST', '/', { profile: STUB })) },
+        { name: COMMIT, run: () => timed(commit) },
+      ],
+      { rounds: bench.rounds * 5, warmUp: 50 },
+    );
+    const loops = [];
+    for (const rate of RATES) loops.push(await openLoop(bench, server.socketPath, rate));
+    const p50 = (name: string) =>
+      summarize(rounds.series.find((one) => one.name === name)!.values.filter((value) => value !== null)).p50;
+    const floorMs = p50(BARE) + 2 * p50(COMMIT);
+    const last = loops.at(-1)!;
+    const lastSummary = summarize(last.values.filter((value) => value !== null));
+    return resultOf(
+      { ...rounds, series: [...rounds.series, ...loops] },
+      {
+        judgements: [
+          atMost('closed loop, p50', p50(OURS), 'ms', [0.5, 0.5]),
+          told('closed loop, p50 less the bare hop', p50(OURS) - p50(BARE), 'ms'),
+          atMost('open loop 1,000 a second, p99', lastSummary.p99, 'ms', [2, 2]),
+          ...loops.map(({ perSecond, reached }) => told(`answered at ${perSecond} a second asked`, reached, '/s')),
+        ],
+        floors: [
+          { what: 'a bare hop and two bare commits', value: floorMs, unit: 'ms', distance: p50(OURS) / floorMs },
+        ],
+        notes: ['the generator is a process of its own and times each request from when it was due'],
+      },
+    );
+  },
+};

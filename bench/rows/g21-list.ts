@@ -1,0 +1,102 @@
+/** G21: a page of the list in a large store. */
+import type { SQLInputValue } from 'node:sqlite';
+import { listStatement } from '../../src/adapters/store-sqlite/rows.ts';
+import type { SandboxQuery, SandboxRecord } from '../../src/ports/store.ts';
+import type { SocketClient } from '../kit/http.ts';
+import { openStore, populate } from '../kit/population.ts';
+import { ratioBetween, runRounds } from '../kit/rounds.ts';
+import { atMost, type Bench, type Row, resultOf } from '../kit/row.ts';
+import { timed } from '../kit/sandboxes.ts';
+import { newHome, startServer } from '../kit/server-process.ts';
+
+const PAGE = 50;
+const SMALL = 1_000;
+const PROJECTS = 50;
+/** One in so many is not ready but destroyed. */
+const DESTROYED_EVERY = 10;
+
+interface Filter {
+  readonly name: string;
+  readonly query: string;
+  readonly store: Partial<SandboxQuery>;
+}
+
+const FILTERS: readonly Filter[] = [
+  { name: 'everything', query: '', store: {} },
+  { name: 'one project of 50', query: '&project=project-7', store: { project: 'project-7' } },
+  { name: 'destroyed, one in 10', query: '&state=destroyed', store: { states: ['destroyed'] } },
+  {
+    name: 'destroyed of one project',
+    query: '&project=project-7&state=destroyed',
+    store: { project: 'project-7', states: ['destroyed'] },
+  },
+];
+
+function vary(index: number): Partial<SandboxRecord> {
+  const consumer = { actor: 'adm' as const, project: `project-${index % PROJECTS}`, run_id: null };
+  const isDestroyed = Math.floor(index / PROJECTS) % DESTROYED_EVERY === 0;
+  return isDestroyed ? { consumer, state: 'destroyed', dueAtMs: null } : { consumer };
+}
+
+async function page(client: SocketClient, filter: Filter, expected: number): Promise<void> {
+  const path = `/v1/sandboxes?limit=${PAGE}${filter.query}`;
+  const { items } = await client.json<{ items: unknown[] }>('GET', path);
+  if (items.length < expected) throw new Error(`${items.length} items`);
+}
+
+export const g21: Row = {
+  id: 'G21',
+  title: 'a page of 50 in a large store',
+  async run(bench: Bench) {
+    const count = bench.number('SANDBOXER_BENCH_LIST_ROWS', 1_000_000, 200_000);
+    const [largeHome, smallHome] = [newHome(bench, 'list'), newHome(bench, 'list-small')];
+    await populate(bench, largeHome, { count, vary });
+    await populate(bench, smallHome, { count: SMALL, vary });
+    const large = await startServer(bench, { home: largeHome, isStub: true });
+    const small = await startServer(bench, { home: smallHome, isStub: true });
+    const database = openStore(largeHome);
+    bench.atEnd(() => database.close());
+    const raw = (filter: Filter): (() => Promise<unknown>) => {
+      const { sql, parameters } = listStatement({ project: null, cursor: null, limit: PAGE, ...filter.store });
+      const statement = database.prepare(sql);
+      return async () => statement.all(...(parameters as SQLInputValue[]));
+    };
+    const names = (filter: Filter) => ({
+      ours: `list, ${filter.name}`,
+      small: `list, ${filter.name}, ${SMALL} rows`,
+      raw: `raw SQL, ${filter.name}`,
+    });
+    const rounds = await runRounds(
+      FILTERS.flatMap((filter) => [
+        { name: names(filter).ours, run: () => timed(() => page(large.client, filter, PAGE)) },
+        {
+          name: names(filter).small,
+          isReference: filter.query === '',
+          run: () => timed(() => page(small.client, filter, 1)),
+        },
+        { name: names(filter).raw, run: () => timed(raw(filter)) },
+      ]),
+      { rounds: bench.rounds, warmUp: 5 },
+    );
+    return resultOf(rounds, {
+      judgements: FILTERS.flatMap((filter) => [
+        atMost(
+          `${names(filter).ours}: against raw SQL`,
+          ratioBetween(rounds, names(filter).ours, names(filter).raw),
+          '×',
+          [3, 3],
+        ),
+        atMost(
+          `${names(filter).ours}: against itself at ${SMALL} rows`,
+          ratioBetween(rounds, names(filter).ours, names(filter).small),
+          '×',
+          [2, 2],
+        ),
+      ]),
+      notes: [
+        `${count} rows, 50 projects; ours is through HTTP and with the full view, raw SQL is the statement alone, nothing parsed`,
+        'at 1,000 rows the filtered pages hold fewer than 50',
+      ],
+    });
+  },
+};
