@@ -30,7 +30,9 @@ async function one(dueAtMs: number): Promise<void> {
 
 function finish(): void {
   const tookMs = performance.now() - beganAtMs;
-  process.stdout.write(JSON.stringify({ valuesMs, failed, firstFailure, total, tookMs }), () => process.exit(0));
+  process.stdout.write(JSON.stringify({ valuesMs, failed, firstFailure, total, tookMs }), () =>
+    process.exit(0),
+  );
 }
 
 function tick(): void {

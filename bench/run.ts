@@ -45,7 +45,9 @@ async function runRow(row: Row, isQuick: boolean): Promise<boolean> {
     save(row, result, seen);
     return !isVoid(result);
   } catch (error) {
-    console.log(`\n${row.id}  ${row.title}\n  FAILED: ${error instanceof Error ? error.stack : String(error)}`);
+    console.log(
+      `\n${row.id}  ${row.title}\n  FAILED: ${error instanceof Error ? error.stack : String(error)}`,
+    );
     return false;
   } finally {
     await undo();

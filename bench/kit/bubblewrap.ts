@@ -1,14 +1,23 @@
 /** The opponent next door: bubblewrap alone, asked for the same isolation, started from Node. */
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, lstatSync, mkdtempSync, openSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { Bench } from './row.ts';
 import { SCRATCH } from './server-process.ts';
 
 /** x86-64 numbers of calls that reach for the kernel's own devices; refused, as in our sandboxes. */
 const DENIED_CALLS = [
-  101, 155, 165, 166, 167, 168, 169, 175, 176, 246, 248, 249, 250, 272, 298, 304, 308, 313, 321, 323, 425, 426,
-  427, 428, 429, 430, 432,
+  101, 155, 165, 166, 167, 168, 169, 175, 176, 246, 248, 249, 250, 272, 298, 304, 308, 313, 321, 323, 425,
+  426, 427, 428, 429, 430, 432,
 ];
 
 function seccompFilter(): Buffer {
@@ -70,7 +79,9 @@ export function rawBubblewrap(bench: Bench): RawBubblewrap {
         });
         closeSync(descriptor);
         child.once('error', reject);
-        child.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`bwrap ended with ${code}`))));
+        child.once('exit', (code) =>
+          code === 0 ? resolve() : reject(new Error(`bwrap ended with ${code}`)),
+        );
       });
     },
   };

@@ -52,7 +52,8 @@ async function startDaemon(bench: Bench): Promise<string | null> {
 
 /** This machine's programs with their libraries, so that both run the same ones. */
 function fillRoot(root: string): void {
-  for (const directory of ['bin', 'tmp', 'proc', 'dev', 'etc']) mkdirSync(join(root, directory), { recursive: true });
+  for (const directory of ['bin', 'tmp', 'proc', 'dev', 'etc'])
+    mkdirSync(join(root, directory), { recursive: true });
   for (const program of PROGRAMS) {
     const path = PLACES.map((place) => join(place, program)).find(existsSync);
     if (path === undefined) throw new Error(`${program} is in none of ${PLACES.join(', ')}`);
@@ -102,7 +103,10 @@ export class DockerEngine {
     const made = await this.#client.json<{ Id: string }>('POST', `${API}/containers/${id}/exec`, body);
     const start = Buffer.from(JSON.stringify({ Detach: false, Tty: false }));
     await this.#client.send('POST', `${API}/exec/${made.Id}/start`, start);
-    const { ExitCode: code } = await this.#client.json<{ ExitCode: number }>('GET', `${API}/exec/${made.Id}/json`);
+    const { ExitCode: code } = await this.#client.json<{ ExitCode: number }>(
+      'GET',
+      `${API}/exec/${made.Id}/json`,
+    );
     if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}`);
   }
 

@@ -1,10 +1,9 @@
 /** Files to move, and the proof that they arrived. */
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, mkdirSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { randomBytes } from 'node:crypto';
 
 const BLOCK_BYTES = 1024 * 1024;
 
@@ -35,8 +34,7 @@ export async function hashOfFile(path: string): Promise<string> {
 }
 
 /** Of names and contents below the working directory; the same text runs inside and outside. */
-export const TREE_HASH =
-  'find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-64';
+export const TREE_HASH = 'find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-64';
 
 export function shell(script: string, ...words: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -46,6 +44,8 @@ export function shell(script: string, ...words: string[]): Promise<string> {
       text += chunk.toString('utf8');
     });
     child.once('error', reject);
-    child.once('close', (code) => (code === 0 ? resolve(text.trim()) : reject(new Error(`sh ended with ${code}`))));
+    child.once('close', (code) =>
+      code === 0 ? resolve(text.trim()) : reject(new Error(`sh ended with ${code}`)),
+    );
   });
 }

@@ -1,11 +1,12 @@
 /** Fills a home's store with records like those that the server itself writes, without going through it. */
+
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { openDatabase } from '../../src/adapters/store-sqlite/connection.ts';
 import { sandboxColumns } from '../../src/adapters/store-sqlite/rows.ts';
 import { base32, SANDBOX_ID_BYTES, sandboxId } from '../../src/domain/ids.ts';
 import type { SandboxRecord } from '../../src/ports/store.ts';
-import { randomBytes } from 'node:crypto';
 import type { Bench } from './row.ts';
 import { createSandbox, STUB } from './sandboxes.ts';
 import { startServer } from './server-process.ts';

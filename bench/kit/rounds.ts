@@ -1,5 +1,5 @@
 /** Rounds in which every contender has its turn once, in random order. */
-import { medianRatio, median, shuffled } from './stats.ts';
+import { median, medianRatio, shuffled } from './stats.ts';
 
 export interface Contender {
   readonly name: string;

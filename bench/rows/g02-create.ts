@@ -1,7 +1,7 @@
 /** G1 and G2: from the request for a sandbox to the end of the first command in it. */
 import { rawBubblewrap } from '../kit/bubblewrap.ts';
-import { type DockerEngine, DOCKER_ABSENT, findDocker } from '../kit/docker.ts';
-import { ratioBetween, runRounds, type Rounds } from '../kit/rounds.ts';
+import { DOCKER_ABSENT, type DockerEngine, findDocker } from '../kit/docker.ts';
+import { type Rounds, ratioBetween, runRounds } from '../kit/rounds.ts';
 import { atMost, type Bench, type Judgement, type Row, type RowResult, resultOf, told } from '../kit/row.ts';
 import { createSandbox, destroySandbox, execInside, LOCAL, timed } from '../kit/sandboxes.ts';
 import { newHome, type RunningServer, startServer } from '../kit/server-process.ts';
@@ -59,15 +59,15 @@ async function race(bench: Bench, command: readonly string[], goals: Goals): Pro
     { rounds: bench.rounds, warmUp: 3 },
   );
   await server.stop();
-  const floorMs = summarize(rounds.series.find(({ name }) => name === BWRAP)!.values.filter((v) => v !== null)).p50;
+  const floorMs = summarize(
+    rounds.series.find(({ name }) => name === BWRAP)!.values.filter((v) => v !== null),
+  ).p50;
   const measuredCreates = { name: CREATE, values: creates.slice(3), firstFailure: null };
   return resultOf(
     { ...rounds, series: [...rounds.series, measuredCreates] },
     {
       judgements: judge(rounds, goals, docker),
-      floors: [
-        { what: BWRAP, value: floorMs, unit: 'ms', distance: ratioBetween(rounds, OURS, BWRAP) },
-      ],
+      floors: [{ what: BWRAP, value: floorMs, unit: 'ms', distance: ratioBetween(rounds, OURS, BWRAP) }],
       notes: [
         'no pool: each round makes a fresh sandbox and destroys it outside the timed part; the record is durable',
         ...(docker === null ? [DOCKER_ABSENT] : [`Docker ${docker.version}`]),

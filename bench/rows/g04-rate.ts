@@ -1,7 +1,7 @@
 /** G4: how many sandboxes a second come, run one command and go; and what each costs in processor time. */
 import { Account } from '../kit/account.ts';
 import { rawBubblewrap } from '../kit/bubblewrap.ts';
-import { type DockerEngine, DOCKER_ABSENT, findDocker } from '../kit/docker.ts';
+import { DOCKER_ABSENT, type DockerEngine, findDocker } from '../kit/docker.ts';
 import { processorMs } from '../kit/process-facts.ts';
 import { ratioBetween, runRounds } from '../kit/rounds.ts';
 import { atLeast, type Bench, type Row, resultOf, told } from '../kit/row.ts';
@@ -105,8 +105,16 @@ export const g4: Row = {
       ...(docker === null
         ? []
         : [atLeast(label('against Docker', workers), ratioBetween(rounds, OURS, DOCKER), '×', [10, 20])]),
-      told(label('processor time a sandbox, client not counted', workers), ours.processorMs / ours.done, 'ms'),
-      told(label('processor time a raw bwrap, its spawner counted', workers), theirs.processorMs / theirs.done, 'ms'),
+      told(
+        label('processor time a sandbox, client not counted', workers),
+        ours.processorMs / ours.done,
+        'ms',
+      ),
+      told(
+        label('processor time a raw bwrap, its spawner counted', workers),
+        theirs.processorMs / theirs.done,
+        'ms',
+      ),
       told(label('share that failed', workers), ours.failed / (ours.done + ours.failed), ''),
     ]);
     return resultOf(

@@ -4,7 +4,7 @@ import { Account } from '../kit/account.ts';
 import { DOCKER_ABSENT, findDocker } from '../kit/docker.ts';
 import { descriptorCount, mountCount, namespacesOf } from '../kit/process-facts.ts';
 import { ratioBetween, runRounds } from '../kit/rounds.ts';
-import { atMost, type Bench, type Judgement, type Row, resultOf, told } from '../kit/row.ts';
+import { atMost, type Judgement, type Row, resultOf, told } from '../kit/row.ts';
 import { createSandbox, destroySandbox, execInside, LOCAL, timed } from '../kit/sandboxes.ts';
 import { newHome, type RunningServer, startServer } from '../kit/server-process.ts';
 
@@ -52,7 +52,7 @@ async function settle(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
 }
 
-async function residue(bench: Bench, server: RunningServer, account: Account | null, cycles: number) {
+async function residue(server: RunningServer, account: Account | null, cycles: number) {
   await manyCycles(server, 20);
   await settle();
   const before = countAll(server, account);
@@ -99,16 +99,20 @@ export const g6: Row = {
       { rounds: bench.rounds, warmUp: 3 },
     );
     const cycles = bench.number('SANDBOXER_BENCH_CYCLES', 300, 60);
-    const judgements = await residue(bench, server, account, cycles);
+    const judgements = await residue(server, account, cycles);
     const against = 'against docker rm -f, median of the rounds';
     return resultOf(rounds, {
       judgements: [
-        ...(docker === null ? [] : [atMost(against, ratioBetween(rounds, OURS, DOCKER), '×', [1 / 20, 1 / 20])]),
+        ...(docker === null
+          ? []
+          : [atMost(against, ratioBetween(rounds, OURS, DOCKER), '×', [1 / 20, 1 / 20])]),
         ...judgements,
       ],
       notes: [
         'every file of the store stays: ended sandboxes are remembered',
-        ...(account === null ? ['no cgroup accounting here: processes and cgroups of sandboxes not counted'] : []),
+        ...(account === null
+          ? ['no cgroup accounting here: processes and cgroups of sandboxes not counted']
+          : []),
         ...(docker === null ? [DOCKER_ABSENT] : []),
       ],
     });

@@ -82,10 +82,16 @@ export const g8: Row = {
       { rounds: bench.rounds, warmUp: 5 },
     );
     const p50 = (wanted: string) =>
-      summarize(rounds.series.find((one) => one.name === wanted)!.values.filter((value) => value !== null)).p50;
+      summarize(rounds.series.find((one) => one.name === wanted)!.values.filter((value) => value !== null))
+        .p50;
     return resultOf(rounds, {
       judgements: [
-        atMost('against the resident agent, median of ratios', ratioBetween(rounds, OURS, AGENT), '×', [2, 1.5]),
+        atMost(
+          'against the resident agent, median of ratios',
+          ratioBetween(rounds, OURS, AGENT),
+          '×',
+          [2, 1.5],
+        ),
         ...(docker === null
           ? []
           : [atMost('against Docker API exec', ratioBetween(rounds, OURS, DOCKER), '×', [1 / 10, 1 / 20])]),

@@ -30,7 +30,8 @@ async function drainSession(sandbox: Sandbox, bytes: number): Promise<number> {
   for await (const { data } of session.output) received += data.length;
   const { exitCode } = await session.exit;
   session.close();
-  if (received !== bytes || exitCode !== 0) throw new Error(`${received} of ${bytes} bytes, exit ${exitCode}`);
+  if (received !== bytes || exitCode !== 0)
+    throw new Error(`${received} of ${bytes} bytes, exit ${exitCode}`);
   return rate(bytes, performance.now() - beganAtMs);
 }
 
@@ -45,7 +46,12 @@ async function drainPipe(bytes: number): Promise<number> {
 }
 
 /** The most that the server grew while somebody read a flood in sips. */
-async function slowReader(sandbox: Sandbox, serverPid: number, bytes: number, forMs: number): Promise<number> {
+async function slowReader(
+  sandbox: Sandbox,
+  serverPid: number,
+  bytes: number,
+  forMs: number,
+): Promise<number> {
   const before = residentBytes(serverPid);
   let most = before;
   const session = await sandbox.start(command(bytes));
@@ -90,7 +96,9 @@ export const g11: Row = {
         atLeast('against the raw pipe', ratioBetween(rounds, OURS, PIPE), '×', [0.6, 0.6]),
         atMost('growth of the server with a slow reader', grewMib, 'MiB', [64, 64]),
       ],
-      notes: [`${bytes / MIB} MiB a turn; the slow reader takes a chunk every ${SLOW_PAUSE_MS} ms for ${forMs} ms`],
+      notes: [
+        `${bytes / MIB} MiB a turn; the slow reader takes a chunk every ${SLOW_PAUSE_MS} ms for ${forMs} ms`,
+      ],
     });
   },
 };

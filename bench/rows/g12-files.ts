@@ -73,7 +73,10 @@ async function readLarge({ sandbox, large, directory }: Ground): Promise<number>
 async function writeSmall({ sandbox, small }: Ground): Promise<number> {
   await inside(sandbox, 'rm -rf /workspace/small');
   const tookMs = await timed(() => sandbox.writeArchive('/workspace/small', tarOut(small)));
-  mustEqual(await inside(sandbox, `cd /workspace/small && ${TREE_HASH}`), await shell(`cd "$1" && ${TREE_HASH}`, small));
+  mustEqual(
+    await inside(sandbox, `cd /workspace/small && ${TREE_HASH}`),
+    await shell(`cd "$1" && ${TREE_HASH}`, small),
+  );
   return tookMs;
 }
 
@@ -82,7 +85,10 @@ async function readSmall({ sandbox, small, directory }: Ground): Promise<number>
   rmSync(target, { recursive: true, force: true });
   mkdirSync(target);
   const tookMs = await timed(async () => tarIn(target, await sandbox.readArchive('/workspace/small')));
-  mustEqual(await shell(`cd "$1"/small && ${TREE_HASH}`, target), await shell(`cd "$1" && ${TREE_HASH}`, small));
+  mustEqual(
+    await shell(`cd "$1"/small && ${TREE_HASH}`, target),
+    await shell(`cd "$1" && ${TREE_HASH}`, small),
+  );
   return tookMs;
 }
 
@@ -119,7 +125,10 @@ export const g12: Row = {
     const largeBytes = bench.number('SANDBOXER_BENCH_FILE_MIB', 1_024, 256) * MIB;
     const smallCount = bench.number('SANDBOXER_BENCH_FILES', 10_000, 10_000);
     const ground = await prepare(bench, largeBytes, smallCount);
-    const sources = { [LARGE_TAR]: dirname(ground.large), [SMALL_TAR]: ground.small };
+    const sources: Readonly<Record<string, string>> = {
+      [LARGE_TAR]: dirname(ground.large),
+      [SMALL_TAR]: ground.small,
+    };
     const groups = [];
     for (const against of [LARGE_TAR, SMALL_TAR]) {
       const turns = TURNS.filter(([, opponent]) => opponent === against);

@@ -37,7 +37,9 @@ function generate(socket: string, perSecond: number, seconds: number): Promise<G
     });
     child.once('error', reject);
     child.once('close', (code) =>
-      code === 0 ? resolve(JSON.parse(text) as Generated) : reject(new Error(`the generator ended with ${code}`)),
+      code === 0
+        ? resolve(JSON.parse(text) as Generated)
+        : reject(new Error(`the generator ended with ${code}`)),
     );
   });
 }
@@ -60,6 +62,7 @@ async function bareHop(bench: Bench): Promise<SocketClient> {
 function bareCommit(bench: Bench): () => Promise<unknown> {
   const database = openDatabase(join(scratchDirectory(bench, 'commit'), 'bare.sqlite'));
   bench.atEnd(() => database.close());
+  database.exec('PRAGMA synchronous = FULL');
   database.exec('CREATE TABLE thing (id INTEGER PRIMARY KEY, document TEXT)');
   const insert = database.prepare('INSERT INTO thing (document) VALUES (?)');
   const text = 'x'.repeat(ROW_BYTES);
@@ -105,10 +108,17 @@ export const g13: Row = {
           atMost('closed loop, p50', p50(OURS), 'ms', [0.5, 0.5]),
           told('closed loop, p50 less the bare hop', p50(OURS) - p50(BARE), 'ms'),
           atMost('open loop 1,000 a second, p99', lastSummary.p99, 'ms', [2, 2]),
-          ...loops.map(({ perSecond, reached }) => told(`answered at ${perSecond} a second asked`, reached, '/s')),
+          ...loops.map(({ perSecond, reached }) =>
+            told(`answered at ${perSecond} a second asked`, reached, '/s'),
+          ),
         ],
         floors: [
-          { what: 'a bare hop and two bare commits', value: floorMs, unit: 'ms', distance: p50(OURS) / floorMs },
+          {
+            what: 'a bare hop and two bare commits',
+            value: floorMs,
+            unit: 'ms',
+            distance: p50(OURS) / floorMs,
+          },
         ],
         notes: ['the generator is a process of its own and times each request from when it was due'],
       },

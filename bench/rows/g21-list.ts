@@ -57,7 +57,12 @@ export const g21: Row = {
     const database = openStore(largeHome);
     bench.atEnd(() => database.close());
     const raw = (filter: Filter): (() => Promise<unknown>) => {
-      const { sql, parameters } = listStatement({ project: null, cursor: null, limit: PAGE, ...filter.store });
+      const { sql, parameters } = listStatement({
+        project: null,
+        cursor: null,
+        limit: PAGE,
+        ...filter.store,
+      });
       const statement = database.prepare(sql);
       return async () => statement.all(...(parameters as SQLInputValue[]));
     };

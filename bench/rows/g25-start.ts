@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
-import { ratioBetween, type Contender, runRounds } from '../kit/rounds.ts';
+import { type Contender, ratioBetween, runRounds } from '../kit/rounds.ts';
 import { atMost, type Bench, type Row, resultOf } from '../kit/row.ts';
 import { newHome, scratchDirectory, stopProcess } from '../kit/server-process.ts';
 import { summarize } from '../kit/stats.ts';
@@ -41,7 +41,8 @@ async function untilAnswered(
   const child = spawn(program, rest, { env: { ...process.env, ...environment }, stdio: 'ignore' });
   try {
     while (!(await answers(socketPath))) {
-      if (performance.now() - beganAtMs > PATIENCE_MS || child.exitCode !== null) throw new Error('no answer');
+      if (performance.now() - beganAtMs > PATIENCE_MS || child.exitCode !== null)
+        throw new Error('no answer');
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     return performance.now() - beganAtMs;

@@ -77,16 +77,17 @@ export class Runner {
    * driven (the store, a defect), or with the signal's reason.
    */
   async settled(id: string, signal: AbortSignal): Promise<SandboxRecord> {
-    for (;;) {
-      const record = await requireSandbox(this.#engine, id);
-      if (isSettled(record)) return record;
+    let record = await requireSandbox(this.#engine, id);
+    while (!isSettled(record)) {
       this.start(record);
       const active = this.#active.get(id);
-      if (active === undefined)
+      if (active === undefined) {
         throw new SandboxerError('cancelled', 'The process is stopping; the work goes on later.');
-      await this.#changed(id, active, signal);
+      }
+      record = (await this.#changed(id, active, signal)) ?? (await requireSandbox(this.#engine, id));
       if (active.failure !== null) throw active.failure;
     }
+    return record;
   }
 
   /** Like `settled`, and waits through alarms too, until no run is left. */
@@ -118,7 +119,8 @@ export class Runner {
     return this.#active.size;
   }
 
-  #changed(id: string, active: Active, signal: AbortSignal): Promise<void> {
+  /** The record once it is settled, or null when the run is not driven any more. */
+  #changed(id: string, active: Active, signal: AbortSignal): Promise<SandboxRecord | null> {
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
         stopListening();
@@ -127,11 +129,11 @@ export class Runner {
       };
       const abort = () => finish(() => reject(signal.reason));
       const stopListening = this.#engine.bus.onCommitted(({ record }) => {
-        if (record.id === id && isSettled(record)) finish(resolve);
+        if (record.id === id && isSettled(record)) finish(() => resolve(record));
       });
       if (signal.aborted) return abort();
       signal.addEventListener('abort', abort, { once: true });
-      active.done.then(() => finish(resolve));
+      active.done.then(() => finish(() => resolve(null)));
     });
   }
 

@@ -1,5 +1,5 @@
 /** Where one sandbox lives on disk, and how its agent is spoken to. */
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseBackendName } from '../../domain/ids.ts';
@@ -23,12 +23,13 @@ const LOG_TAIL_CHARACTERS = 300;
 
 export class Boxes {
   readonly directory: string;
-  readonly #secret: Uint8Array;
+  readonly #key: KeyObject;
+  readonly #tokens = new Map<string, Uint8Array>();
   readonly #environments = new Map<string, Readonly<Record<string, string>>>();
 
   constructor(directory: string, secret: Uint8Array) {
     this.directory = directory;
-    this.#secret = secret;
+    this.#key = createSecretKey(secret);
   }
 
   path(name: string): string {
@@ -70,11 +71,17 @@ export class Boxes {
 
   forget(name: string): void {
     this.#environments.delete(name);
+    this.#tokens.delete(name);
   }
 
   /** Known to this home alone, never stored: derived from the home's secret and the name. */
   token(name: string): Uint8Array {
-    return createHmac('sha256', this.#secret).update(`agent:${name}`).digest();
+    let token = this.#tokens.get(name);
+    if (token === undefined) {
+      token = createHmac('sha256', this.#key).update(`agent:${name}`).digest();
+      this.#tokens.set(name, token);
+    }
+    return token;
   }
 
   agent(name: string): AgentClient {

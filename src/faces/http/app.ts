@@ -47,6 +47,11 @@ function takeStdin(raw: Record<string, unknown>): Uint8Array | null {
   return Buffer.from(stdin);
 }
 
+/** Tells the adapter that node's response has been written. */
+function alreadySent(): Response {
+  return new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
+}
+
 async function respond(
   operation: Operation,
   context: OperationContext,
@@ -62,8 +67,11 @@ async function respond(
       const session = await operation.run(context, input);
       return json(await collectExec(session, stdin, (input as { detach: boolean }).detach));
     }
-    case 'download':
-      return streamed(await operation.run(context, input), operation.mediaType);
+    case 'download': {
+      const source = await operation.run(context, input);
+      const sent = await exchange.send(source, { 'content-type': operation.mediaType });
+      return sent ? alreadySent() : streamed(source, operation.mediaType);
+    }
     case 'upload':
       return json(await operation.run(context, input, exchange.body()));
     case 'events':

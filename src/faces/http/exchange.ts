@@ -1,11 +1,14 @@
 /** One request as the face needs it, read from node's own objects where there are any: they cost far less. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 
 export interface Exchange {
   readonly url: URL;
   header(name: string): string | undefined;
   /** The body, once. */
   body(): AsyncIterable<Uint8Array>;
+  /** Writes a stream as the answer where node's own response is there; false where the caller must answer. */
+  send(source: AsyncIterable<Uint8Array>, headers: Readonly<Record<string, string>>): Promise<boolean>;
   /** Aborts when the client goes away before it was answered. */
   readonly signal: AbortSignal;
 }
@@ -26,6 +29,11 @@ function fromNode(incoming: IncomingMessage, outgoing: ServerResponse): Exchange
       return Array.isArray(value) ? value.join(', ') : value;
     },
     body: () => incoming,
+    async send(source, headers) {
+      outgoing.writeHead(200, headers);
+      await pipeline(source, outgoing).catch(() => outgoing.destroy()); // a stream that fails is cut off, never ended politely
+      return true;
+    },
     signal: controller.signal,
   };
 }
@@ -35,6 +43,7 @@ function fromWeb(request: Request): Exchange {
     url: new URL(request.url),
     header: (name) => request.headers.get(name) ?? undefined,
     body: () => request.body ?? nothing(),
+    send: async () => false,
     signal: request.signal,
   };
 }
