@@ -1,11 +1,12 @@
 /** G21: a page of the list in a large store. */
 import type { SQLInputValue } from 'node:sqlite';
 import { listStatement } from '../../src/adapters/store-sqlite/rows.ts';
+import { openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
 import type { SandboxQuery, SandboxRecord } from '../../src/ports/store.ts';
 import type { SocketClient } from '../kit/http.ts';
 import { openStore, populate } from '../kit/population.ts';
 import { ratioBetween, runRounds } from '../kit/rounds.ts';
-import { atMost, type Bench, type Row, resultOf } from '../kit/row.ts';
+import { atMost, type Bench, type Row, resultOf, told } from '../kit/row.ts';
 import { timed } from '../kit/sandboxes.ts';
 import { newHome, startServer } from '../kit/server-process.ts';
 
@@ -66,7 +67,12 @@ export const g21: Row = {
       const statement = database.prepare(sql);
       return async () => statement.all(...(parameters as SQLInputValue[]));
     };
+    const store = openSqliteStore(largeHome);
+    bench.atEnd(() => store.close());
+    const byStore = (filter: Filter) =>
+      store.listSandboxes({ project: null, cursor: null, limit: PAGE, ...filter.store });
     const names = (filter: Filter) => ({
+      store: `the store's own list, ${filter.name}`,
       ours: `list, ${filter.name}`,
       small: `list, ${filter.name}, ${SMALL} rows`,
       raw: `raw SQL, ${filter.name}`,
@@ -80,6 +86,7 @@ export const g21: Row = {
           run: () => timed(() => page(small.client, filter, 1)),
         },
         { name: names(filter).raw, run: () => timed(raw(filter)) },
+        { name: names(filter).store, run: () => timed(() => byStore(filter)) },
       ]),
       { rounds: bench.rounds, warmUp: 5 },
     );
@@ -90,6 +97,11 @@ export const g21: Row = {
           ratioBetween(rounds, names(filter).ours, names(filter).raw),
           '×',
           [3, 3],
+        ),
+        told(
+          `${names(filter).store}: against raw SQL`,
+          ratioBetween(rounds, names(filter).store, names(filter).raw),
+          '×',
         ),
         atMost(
           `${names(filter).ours}: against itself at ${SMALL} rows`,

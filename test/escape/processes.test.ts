@@ -1,6 +1,14 @@
 /** P19 (T14), processes and limits: nothing outlives its sandbox, takes more than its share, or outlives its deadline. */
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -135,6 +143,66 @@ describe.runIf(IS_ROOT)('a launcher that dies', () => {
     await before.destroy();
     await after.destroy();
   }, 60_000);
+});
+
+describe('a killed agent', () => {
+  it('is one clear sentence, and its sandbox is failed and cleaned up', async () => {
+    const sandbox = await sandboxer.create({ profile: 'profile.local' });
+    const box = join(home, 'extensions', 'ext.local', 'boxes', `sbx-${sandbox.id}`);
+    const outside = Number(readFileSync(join(box, 'pid'), 'utf8').split(' ')[0]);
+    process.kill(Number(readFileSync(`/proc/${outside}/task/${outside}/children`, 'utf8').trim()), 'SIGKILL');
+    await until(
+      () => !existsSync(`/proc/${outside}`) || readFileSync(`/proc/${outside}/stat`, 'utf8').includes(') Z '),
+      5_000,
+    );
+    await expect(sandbox.run(['true'])).rejects.toMatchObject({
+      code: 'sandbox_unreachable',
+      message: `The sandbox ${sandbox.id} ended by itself.`,
+    });
+    let { status } = await sandbox.refresh();
+    for (let round = 0; round < 100 && status.failure?.cleaned_up === null; round += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      ({ status } = await sandbox.refresh());
+    }
+    expect(status).toMatchObject({
+      state: 'failed',
+      failure: { cleaned_up: expect.stringContaining('removed') },
+    });
+    expect(existsSync(box)).toBe(false);
+  });
+});
+
+describe('a profile that cannot be followed', () => {
+  const refusals: [string, string, string, RegExp][] = [
+    [
+      'names an extension that is not installed',
+      'extension: ext.nowhere',
+      'unknown_extension',
+      /ext\.nowhere, which is not installed/,
+    ],
+    [
+      'needs an input that was not given',
+      'extension: ext.local\ninputs: {repo: {required: true, description: the code}}',
+      'missing_input',
+      /needs repo \(the code\)/,
+    ],
+    ['asks for a network', 'extension: ext.local\nnetwork: {default: allow}', 'unsupported', /no network/],
+    [
+      'asks for a virtual machine',
+      'extension: ext.local\nisolation: {level: vm}',
+      'unsupported',
+      /has no vm/,
+    ],
+  ];
+  for (const [what, lines, code, sentence] of refusals) {
+    it(`because it ${what} is refused, and leaves no record`, async () => {
+      const text = `id: profile.refused\nversion: "1.0.0"\n${lines}\nttl: {default: 5m, max: 1h}\n`;
+      writeFileSync(join(home, 'own', 'profile.refused.yaml'), text);
+      const attempt = sandboxer.create({ profile: 'profile.refused' });
+      await expect(attempt).rejects.toMatchObject({ code, message: expect.stringMatching(sentence) });
+      expect((await sandboxer.list({ profile: 'profile.refused' })).items).toEqual([]);
+    });
+  }
 });
 
 describe('a limit that cannot be enforced', () => {

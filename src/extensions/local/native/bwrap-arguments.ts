@@ -100,13 +100,13 @@ export function bwrapArguments(spec: BwrapSpec): BwrapPlan {
     ...rootArguments(spec, source(3), source(4)),
     ...['--proc', '/proc', '--dev', '/dev'],
     /* Named, because bwrap closes the parents it makes by itself to everybody but root. */
-    ...(spec.root.kind === 'host' ? ['/home', '/var', AGENT_DIRECTORY].flatMap(publicDirectory) : []),
+    ...(spec.root.kind === 'host' ? ['/home', '/var', '/run', AGENT_DIRECTORY].flatMap(publicDirectory) : []),
     ...(spec.mode === 'ranged' ? temporary('/root', spec.tmpBytes, '0700') : []),
     ...temporary('/tmp', spec.tmpBytes, '1777'),
     ...(spec.root.kind === 'host'
       ? ['--symlink', '../tmp', '/var/tmp']
       : temporary('/var/tmp', spec.tmpBytes, '1777')),
-    ...temporary('/run', RUN_BYTES, '0755'),
+    ...(spec.root.kind === 'image' ? temporary('/run', RUN_BYTES, '0755') : []),
     ...temporary('/dev/shm', spec.tmpBytes, '1777'),
     ...(spec.root.kind === 'image' ? temporary(AGENT_DIRECTORY, 65_536, '0755') : []),
     ...['--ro-bind', source(2), `${AGENT_DIRECTORY}/agent`],
