@@ -35,6 +35,8 @@ export interface ComposeOptions {
   readonly clock?: Clock;
   /** How long to wait for another process that uses the home; 0 fails at once. */
   readonly lockWaitMs?: number;
+  /** The backends there are; those that ship unless said. */
+  readonly installed?: readonly InstalledExtension[];
   /** A server: spends some milliseconds now for faster commits later. */
   readonly staysUp?: boolean;
   /** Called once when the store can no longer be believed. */
@@ -118,7 +120,7 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
       store,
       clock,
       entropy: SYSTEM_ENTROPY,
-      extensions: createLazyRegistry(installedExtensions(), contextOf),
+      extensions: createLazyRegistry(options.installed ?? installedExtensions(), contextOf),
       profiles: new YamlProfileSource(profileDirectories(environment, home.directory)),
       crashPoints: options.crashPoints ?? NO_CRASH_POINTS,
       log: options.log ?? SILENT_LOG,

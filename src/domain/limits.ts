@@ -44,6 +44,7 @@ export const LIMITS = {
   sweepSightingGapMs: 60_000,
   sweepKillsMax: 50,
   sweepKillsFraction: 0.1,
+  sweepBatch: 100,
   sweepPagesMax: 10_000,
   coolingFailures: 3,
   coolingMs: 30_000,

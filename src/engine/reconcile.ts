@@ -58,6 +58,7 @@ export class Reconciler {
       const last = records.at(-1);
       if (last === undefined) return;
       afterId = last.id;
+      await this.#engine.clock.sleep(0, signal); // a long list stops nobody else
     }
   }
 

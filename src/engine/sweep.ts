@@ -62,7 +62,8 @@ export class Sweeper {
     const list = await listEverything(extension, signal);
     const strays = new Map((await store.listStrays(extension.id)).map((stray) => [stray.name, stray]));
     const items: SweepItem[] = [];
-    for (const listed of list.items) {
+    for (const [index, listed] of list.items.entries()) {
+      if (index % LIMITS.sweepBatch === 0) await this.#engine.clock.sleep(0, signal); // a long list stops nobody else
       items.push({ ...(await this.#judge(extension, listed, list.complete, strays)), killed: false });
     }
     await this.#remember(extension.id, items, strays);

@@ -4,7 +4,7 @@ export interface Clock {
   nowMs(): number;
   /** Milliseconds from an arbitrary start, with fractions, for measuring. */
   monotonicMs(): number;
-  /** Resolves after `durationMs`, or rejects with the signal's reason. Any length is allowed. */
+  /** Resolves after `durationMs`, or rejects with the signal's reason. Any length is allowed; 0 lets everything else run once. */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
   /** Calls back after `durationMs`; the answer calls it off. Any length is allowed. */
   after(durationMs: number, callback: () => void): () => void;

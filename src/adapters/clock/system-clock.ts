@@ -1,4 +1,4 @@
-import { setTimeout as sleepTimer } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleepTimer } from 'node:timers/promises';
 import { LIMITS } from '../../domain/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 
@@ -22,6 +22,7 @@ export function createSystemClock(anchor: ClockAnchor = anchorNow()): Clock {
     nowMs: () => Math.round(anchor.wallMs + (performance.now() - anchor.monotonicMs)),
     monotonicMs: () => performance.now(),
     async sleep(durationMs, signal) {
+      if (durationMs <= 0) return void (await nextTurn(undefined, signal === undefined ? {} : { signal }));
       const endMs = performance.now() + durationMs;
       for (let restMs = durationMs; restMs > 0; restMs = endMs - performance.now()) {
         const pieceMs = Math.min(restMs, LIMITS.timerMaxMs);

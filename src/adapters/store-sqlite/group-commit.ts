@@ -73,7 +73,7 @@ export class GroupCommit {
     const answers: (() => void)[] = [];
     try {
       this.#connection.run('BEGIN IMMEDIATE');
-      for (const pending of batch) answers.push(await this.#attempt(pending));
+      for (const pending of batch) answers.push(await this.#attempt(pending, batch.length === 1));
       this.#connection.run('COMMIT');
     } catch (error) {
       this.#rollBack();
@@ -103,16 +103,18 @@ export class GroupCommit {
     this.#policy.onFatal(cause);
   }
 
-  async #attempt(pending: Pending): Promise<() => void> {
-    this.#connection.run('SAVEPOINT unit');
+  /** One that is alone needs no savepoint: what it leaves undone is all there is to undo. */
+  async #attempt(pending: Pending, isAlone: boolean): Promise<() => void> {
+    const run = (sql: string) => this.#connection.run(sql);
+    if (!isAlone) run('SAVEPOINT unit');
     try {
       const result = await pending.work(this.#transaction);
-      this.#connection.run('RELEASE unit');
+      if (!isAlone) run('RELEASE unit');
       return () => pending.resolve(result);
     } catch (error) {
       if (isDiskFull(error) || isFatal(error)) throw error;
-      this.#connection.run('ROLLBACK TO unit');
-      this.#connection.run('RELEASE unit');
+      for (const sql of isAlone ? ['ROLLBACK', 'BEGIN IMMEDIATE'] : ['ROLLBACK TO unit', 'RELEASE unit'])
+        run(sql);
       return () => pending.reject(storeError(error));
     }
   }

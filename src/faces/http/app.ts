@@ -127,7 +127,7 @@ function bind(app: Hono<Bindings>, operation: Operation, parts: AppParts): void 
 export function createApp(parts: AppParts): Hono<Bindings> {
   const app = new Hono<Bindings>();
   const { log, store } = parts.engine.context;
-  const openApi = openApiDocument(parts.installation.version);
+  let openApi: unknown = null;
   app.get('/healthz', () => json({ status: 'ok' }));
   app.get('/readyz', async () => {
     try {
@@ -137,7 +137,10 @@ export function createApp(parts: AppParts): Hono<Bindings> {
       return problem(error, log);
     }
   });
-  app.get('/openapi.json', () => json(openApi));
+  app.get('/openapi.json', () => {
+    openApi ??= openApiDocument(parts.installation.version);
+    return json(openApi);
+  });
   app.get('/metrics', async (c) => {
     try {
       const facts = c.env ?? {};
