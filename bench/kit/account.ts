@@ -1,10 +1,32 @@
 /** A cgroup around the server and all its sandboxes, to count their processor time and their processes. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Controllers in which the broker makes groups of its own below the one it is in, where they are separate mounts. */
 const HIERARCHIES = ['cpuacct', 'cpu', 'pids'] as const;
 const BASE = '/sys/fs/cgroup';
+
+const CLOSE_TRIES = 100;
+const CLOSE_POLL_MS = 20;
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it has ended by itself
+  }
+}
+
+/** False while a process holds it. */
+function removed(directory: string): boolean {
+  try {
+    rmdirSync(directory);
+    return true;
+  } catch {
+    return !existsSync(directory);
+  }
+}
 
 function below(directory: string): string[] {
   return readdirSync(directory, { withFileTypes: true })
@@ -66,14 +88,14 @@ export class Account {
     return this.#all().length;
   }
 
-  close(): void {
-    for (const directory of this.#all().toReversed()) {
-      try {
-        rmdirSync(directory);
-      } catch {
-        // a process that is just ending holds it; it is empty soon, and holds nothing
-      }
+  /** Ends what still runs inside, as sandboxes do that an interrupted row left, and removes the groups. */
+  async close(): Promise<void> {
+    for (let attempt = 0; attempt < CLOSE_TRIES; attempt += 1) {
+      for (const pid of this.processes()) killIfThere(pid);
+      if (this.#all().toReversed().every(removed)) return;
+      await sleep(CLOSE_POLL_MS);
     }
+    console.error(`left behind: ${this.#directories.join(' ')}`);
   }
 
   #all(): string[] {
