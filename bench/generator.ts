@@ -1,7 +1,8 @@
 /**
  * The load, from a process of its own: `node bench/generator.ts SOCKET RATE SECONDS PROFILE`. Open loop: requests leave
- * on schedule, whatever the answers do. A timer, not a busy loop, keeps the schedule, so that the server has its
- * cores; how far the sending was behind is told beside the times. Prints both as JSON.
+ * on schedule, whatever the answers do, and each is timed from when it was due, so that what waits unsent counts too.
+ * A timer, not a busy loop, keeps the schedule: the server has its cores, and a time is up to 1 ms too long. How far
+ * the sending was behind is told beside the times. Prints both as JSON.
  */
 import { SocketClient } from './kit/http.ts';
 import { createSandbox } from './kit/sandboxes.ts';
@@ -18,11 +19,10 @@ let sent = 0;
 let answered = 0;
 const beganAtMs = performance.now() + 50;
 
-async function one(): Promise<void> {
-  const sentAtMs = performance.now();
+async function one(dueAtMs: number): Promise<void> {
   try {
     await createSandbox(client, profile);
-    valuesMs.push(performance.now() - sentAtMs);
+    valuesMs.push(performance.now() - dueAtMs);
   } catch (error) {
     failed += 1;
     firstFailure ??= String(error);
@@ -44,7 +44,7 @@ function tick(): void {
     const nowMs = performance.now();
     if (sent >= total || dueAtMs > nowMs) break;
     behindMs.push(nowMs - dueAtMs);
-    void one();
+    void one(dueAtMs);
     sent += 1;
   }
   if (sent < total) setTimeout(tick, 1);

@@ -91,6 +91,7 @@ export const g1: Row = {
     return {
       ...warm,
       series: [...warm.series, series],
+      notes: [...warm.notes, `${COLD}: measured after the rounds, not between them`],
       judgements: [...warm.judgements, told(`${COLD}, p50`, summarize(cold).p50, 'ms')],
     };
   },

@@ -129,7 +129,7 @@ export const g13: Row = {
           },
         ],
         notes: [
-          'the generator is a process of its own; requests leave on schedule, whatever the answers do',
+          'the generator is a process of its own; each request is timed from when it was due, so a time can be up to 1 ms too long',
           ...loops.map(
             ({ perSecond, behindMs }) =>
               `at ${perSecond} a second, sending was behind by ${behindMs.toFixed(1)} ms (p99)`,

@@ -5,8 +5,8 @@ import { openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
 import type { SandboxQuery, SandboxRecord } from '../../src/ports/store.ts';
 import type { SocketClient } from '../kit/http.ts';
 import { openStore, populate } from '../kit/population.ts';
-import { ratioBetween, runRounds } from '../kit/rounds.ts';
-import { atMost, type Bench, type Row, resultOf, told } from '../kit/row.ts';
+import { type Rounds, ratioBetween, runRounds } from '../kit/rounds.ts';
+import { atMost, type Bench, type Judgement, type Row, resultOf, told } from '../kit/row.ts';
 import { timed } from '../kit/sandboxes.ts';
 import { newHome, startServer } from '../kit/server-process.ts';
 
@@ -45,6 +45,37 @@ async function page(client: SocketClient, filter: Filter, expected: number): Pro
   if (items.length < expected) throw new Error(`${items.length} items`);
 }
 
+function names(filter: Filter) {
+  return {
+    store: `the store's own list, ${filter.name}`,
+    ours: `list, ${filter.name}`,
+    small: `list, ${filter.name}, ${SMALL} rows`,
+    raw: `raw SQL, ${filter.name}`,
+  };
+}
+
+function judge(rounds: Rounds, filter: Filter): Judgement[] {
+  return [
+    atMost(
+      `${names(filter).ours}: against raw SQL`,
+      ratioBetween(rounds, names(filter).ours, names(filter).raw),
+      '×',
+      [3, 3],
+    ),
+    told(
+      `${names(filter).store}: against raw SQL`,
+      ratioBetween(rounds, names(filter).store, names(filter).raw),
+      '×',
+    ),
+    atMost(
+      `${names(filter).ours}: against itself at ${SMALL} rows`,
+      ratioBetween(rounds, names(filter).ours, names(filter).small),
+      '×',
+      [2, 2],
+    ),
+  ];
+}
+
 export const g21: Row = {
   id: 'G21',
   title: 'a page of 50 in a large store',
@@ -71,12 +102,6 @@ export const g21: Row = {
     bench.atEnd(() => store.close());
     const byStore = (filter: Filter) =>
       store.listSandboxes({ project: null, cursor: null, limit: PAGE, ...filter.store });
-    const names = (filter: Filter) => ({
-      store: `the store's own list, ${filter.name}`,
-      ours: `list, ${filter.name}`,
-      small: `list, ${filter.name}, ${SMALL} rows`,
-      raw: `raw SQL, ${filter.name}`,
-    });
     const rounds = await runRounds(
       FILTERS.flatMap((filter) => [
         { name: names(filter).ours, run: () => timed(() => page(large.client, filter, PAGE)) },
@@ -91,25 +116,7 @@ export const g21: Row = {
       { rounds: bench.rounds, warmUp: 5 },
     );
     return resultOf(rounds, {
-      judgements: FILTERS.flatMap((filter) => [
-        atMost(
-          `${names(filter).ours}: against raw SQL`,
-          ratioBetween(rounds, names(filter).ours, names(filter).raw),
-          '×',
-          [3, 3],
-        ),
-        told(
-          `${names(filter).store}: against raw SQL`,
-          ratioBetween(rounds, names(filter).store, names(filter).raw),
-          '×',
-        ),
-        atMost(
-          `${names(filter).ours}: against itself at ${SMALL} rows`,
-          ratioBetween(rounds, names(filter).ours, names(filter).small),
-          '×',
-          [2, 2],
-        ),
-      ]),
+      judgements: FILTERS.flatMap((filter) => judge(rounds, filter)),
       notes: [
         `${count} rows, 50 projects; ours is through HTTP and with the full view, raw SQL is the statement alone, nothing parsed`,
         'at 1,000 rows the filtered pages hold fewer than 50',

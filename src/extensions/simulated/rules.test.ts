@@ -180,7 +180,8 @@ describe('the bill', () => {
     expect((await at.extension.meter!(ended, at.signal)).costMicroUsd).toBe(600_000);
     expect(bill[1]!.endAtMs).toBe(null);
     await at.destroy(kept);
-    expect(at.truth.bill().every((line) => line.endAtMs !== null)).toBe(true);
+    const soonMs = Date.now() + 10; // the backend's clock may read a millisecond ahead of the machine's
+    expect(at.truth.bill(soonMs).every((line) => line.endAtMs !== null)).toBe(true);
     await at.close();
   });
 

@@ -51,6 +51,11 @@ export function partsBelow(name: string, top: string): readonly string[] {
   return parts.slice(1);
 }
 
+/** The top is asked for too: it is refused as a place, like any other name that cannot be made. */
+function isMadeAsLink(parts: readonly string[], target: string): boolean {
+  return parts.length === 0 || (target !== '' && linkStaysBelow(parts.join('/'), target));
+}
+
 async function kindOf(path: string): Promise<'directory' | 'file' | 'other' | 'missing'> {
   try {
     const found = await lstat(path);
@@ -127,11 +132,7 @@ async function unpackEntry(unpacking: Unpacking, header: Header, content: Readab
     await makeFile(unpacking, header, content, await makePlace(unpacking, parts, name));
   } else if (type === 'link') {
     await makeSecondName(unpacking, header, await makePlace(unpacking, parts, name));
-  } else if (
-    type === 'symlink' &&
-    header.linkname !== '' &&
-    linkStaysBelow(parts.join('/'), header.linkname)
-  ) {
+  } else if (type === 'symlink' && isMadeAsLink(parts, header.linkname)) {
     await symlink(header.linkname, await makePlace(unpacking, parts, name));
   } else {
     const why = type === 'symlink' ? `a link that leads out, to ${header.linkname}` : `a ${type}`;

@@ -1,3 +1,4 @@
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
 import { SandboxerError } from '../../domain/errors.ts';
 import { LIMITS } from '../../domain/limits.ts';
@@ -47,11 +48,6 @@ function takeStdin(raw: Record<string, unknown>): Uint8Array | null {
   return Buffer.from(stdin);
 }
 
-/** Tells the adapter that node's response has been written. */
-function alreadySent(): Response {
-  return new Response(null, { headers: { 'x-hono-already-sent': 'true' } });
-}
-
 async function respond(
   operation: Operation,
   context: OperationContext,
@@ -70,7 +66,7 @@ async function respond(
     case 'download': {
       const source = await operation.run(context, input);
       const sent = await exchange.send(source, { 'content-type': operation.mediaType });
-      return sent ? alreadySent() : streamed(source, operation.mediaType);
+      return sent ? RESPONSE_ALREADY_SENT : streamed(source, operation.mediaType);
     }
     case 'upload':
       return json(await operation.run(context, input, exchange.body()));
@@ -117,7 +113,8 @@ function bind(app: Hono<Bindings>, operation: Operation, parts: AppParts): void 
       answer = problem(error, log);
     }
     const tookMs = clock.monotonicMs() - beganAtMs;
-    answer.headers.set('server-timing', `total;dur=${tookMs.toFixed(2)}`);
+    if (answer !== RESPONSE_ALREADY_SENT)
+      answer.headers.set('server-timing', `total;dur=${tookMs.toFixed(2)}`);
     parts.metrics.observeRequest(operation.name, answer.status, tookMs);
     return answer;
   });

@@ -1,5 +1,7 @@
 /** Sessions over a server: bytes in order and complete, whatever their size; a server that stops lets go. */
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { Agent, get, type IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Sandbox, Sandboxer } from '../../../src/faces/library/index.ts';
 import { type HttpBench, openHttpBench } from './bench.ts';
@@ -63,6 +65,27 @@ describe('files', () => {
     await sandbox.run(['sh', '-c', 'mkdir -p far && touch -d @8640000000001 far/file']);
     const listed = await client.transport.call('list_files', { id: sandbox.id, path: '/workspace/far' });
     expect(listed.entries.map(({ name }) => name)).toEqual(['file']);
+  });
+});
+
+describe('downloads', () => {
+  it('follow each other on one connection, whole, and leave it open', async () => {
+    const content = randomBytes(300_000);
+    await sandbox.writeFile('/workspace/data', content);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const path = `/v1/sandboxes/${sandbox.id}/files?path=/workspace/data`;
+    const headers = { authorization: `Bearer ${bench.operatorToken}` };
+    for (let round = 0; round < 10; round += 1) {
+      const request = get(new URL(path, bench.server.url), { agent, headers });
+      const [response] = (await once(request, 'response')) as [IncomingMessage];
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of response) chunks.push(chunk as Uint8Array);
+      expect(digest(Buffer.concat(chunks))).toBe(digest(content));
+      expect(request.reusedSocket, `round ${round}`).toBe(round > 0);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    agent.destroy();
+    expect(bench.logged.join('')).not.toContain('ERR_HTTP');
   });
 });
 
