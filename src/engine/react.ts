@@ -1,5 +1,5 @@
 /** What the runner does with a step that did not succeed. Decisions only; the runner carries them out. */
-import { SandboxerError } from '../domain/errors.ts';
+import { type ErrorCode, SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { backoffMs, REACTIONS } from '../domain/sandbox/failure.ts';
 import { mustFinish } from '../domain/sandbox/runs.ts';
@@ -19,14 +19,18 @@ function boundedRetryAfterMs(askedMs: number | null): number | null {
   return Math.min(askedMs, LIMITS.stepBackoffMaxMs);
 }
 
+/** What a backend said, as the registered error of its kind, or of `code`. */
+export function backendError(
+  error: ExtensionError,
+  sandboxId: string,
+  code: ErrorCode = REACTIONS[error.kind].code,
+): SandboxerError {
+  return new SandboxerError(code, asSentence(error.message), { sandboxId, cause: error });
+}
+
 function publicError(error: unknown, record: SandboxRecord): SandboxerError {
   if (error instanceof SandboxerError) return error;
-  if (error instanceof ExtensionError) {
-    return new SandboxerError(REACTIONS[error.kind].code, asSentence(error.message), {
-      sandboxId: record.id,
-      cause: error,
-    });
-  }
+  if (error instanceof ExtensionError) return backendError(error, record.id);
   return new SandboxerError('backend_failed', `${record.extensionId} failed in a way it should not.`, {
     sandboxId: record.id,
     cause: error,

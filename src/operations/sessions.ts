@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
-import { REACTIONS } from '../domain/sandbox/failure.ts';
-import { asSentence } from '../domain/text.ts';
 import type { EngineContext } from '../engine/context.ts';
+import { backendError } from '../engine/react.ts';
 import { referenceOf } from '../engine/step.ts';
 import { type ExecSession, ExtensionError, type Reference, type Sessions } from '../ports/extension.ts';
 import type { SandboxRecord } from '../ports/store.ts';
@@ -26,11 +25,8 @@ interface Opened {
 /** The error of a session call as the caller sees it. */
 function sessionError(error: unknown, sandboxId: string): unknown {
   if (!(error instanceof ExtensionError)) return error;
-  const code =
-    error.kind === 'transient' || error.kind === 'ambiguous'
-      ? 'sandbox_unreachable'
-      : REACTIONS[error.kind].code;
-  return new SandboxerError(code, asSentence(error.message), { sandboxId, cause: error });
+  const unreachable = error.kind === 'transient' || error.kind === 'ambiguous';
+  return unreachable ? backendError(error, sandboxId, 'sandbox_unreachable') : backendError(error, sandboxId);
 }
 
 /** The answer does not rest on it, so it does not wait for it; where it cannot be written the next use tries again. */

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { expect } from 'vitest';
 import { backendName } from '../../src/domain/ids.ts';
 import { crashPoints, type RunKind } from '../../src/domain/sandbox/runs.ts';
 import type { SandboxView } from '../../src/operations/view.ts';
@@ -86,6 +87,28 @@ export function readRecords(home: string): SandboxRecord[] {
 
 export function nameOf(record: SandboxRecord): string {
   return backendName(record.id, record.epoch);
+}
+
+const EXPECTED_STATE: Readonly<Record<CrashOperation, readonly string[]>> = {
+  create: ['ready'],
+  destroy: ['destroyed'],
+  extend: ['ready', 'active'],
+  recreate: ['ready'],
+};
+
+/** The point was reached, the operation ended where it must, and the repeated key gave the same answer. */
+export function expectSameAnswer(report: CrashReport, operation: CrashOperation, point: string): void {
+  expect(report.reached, `${point} was reached`).toBe(true);
+  expect(EXPECTED_STATE[operation]).toContain(report.answer.state);
+  expect(report.repeated).toEqual(report.answer);
+}
+
+/** The backend-side names that must be there now, and no others. */
+export function wantedNames(report: CrashReport): string[] {
+  return report.records
+    .filter((record) => record.desired === 'present')
+    .map(nameOf)
+    .sort();
 }
 
 /** Sets the stage, dies at `point`, starts again, repeats the request twice with the same key. */

@@ -6,7 +6,14 @@ import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import { Cgroups, findCgroups, readCgroupFiles } from '../../src/extensions/local/cgroups.ts';
 import { destroyAll } from '../standins/destroy-all.ts';
 import { localDirectory } from '../standins/local-harness.ts';
-import { type CrashOperation, crashTrial, nameOf, pointsOf } from './crash-trial.ts';
+import {
+  type CrashOperation,
+  crashTrial,
+  expectSameAnswer,
+  nameOf,
+  pointsOf,
+  wantedNames,
+} from './crash-trial.ts';
 
 const home = localDirectory();
 const boxes = join(home.path, 'extensions', 'ext.local', 'boxes');
@@ -18,26 +25,14 @@ afterAll(async () => {
   home.remove();
 });
 
-const EXPECTED_STATE: Readonly<Record<CrashOperation, readonly string[]>> = {
-  create: ['ready'],
-  destroy: ['destroyed'],
-  extend: ['ready', 'active'],
-  recreate: ['ready'],
-};
-
 async function trial(operation: CrashOperation, point: string, profile: string): Promise<void> {
   const environment = { home: home.path, variables: {}, profile };
   const report = await crashTrial(environment, operation, point, (record) => {
     if (record !== null && record.handle === null && existsSync(join(boxes, nameOf(record))))
       lostHandles += 1;
   });
-  expect(report.reached, `${point} was reached`).toBe(true);
-  expect(EXPECTED_STATE[operation]).toContain(report.answer.state);
-  expect(report.repeated).toEqual(report.answer);
-  const wanted = report.records
-    .filter((record) => record.desired === 'present')
-    .map(nameOf)
-    .sort();
+  expectSameAnswer(report, operation, point);
+  const wanted = wantedNames(report);
   expect(readdirSync(boxes).sort()).toEqual(wanted);
   expect(readdirSync(join(boxes, '..', 'ids'))).toHaveLength(process.getuid?.() === 0 ? wanted.length : 0);
   const gone = report.records.map(nameOf).filter((name) => !wanted.includes(name));

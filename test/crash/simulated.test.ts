@@ -4,7 +4,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BackendProcess, startSimulatedBackend } from '../standins/simulated-backend.ts';
 import { temporaryDirectory } from '../standins/simulated-harness.ts';
 import { readSimulatedTruth } from '../standins/simulated-truth.ts';
-import { type CrashOperation, crashTrial, nameOf, pointsOf } from './crash-trial.ts';
+import {
+  type CrashOperation,
+  crashTrial,
+  expectSameAnswer,
+  nameOf,
+  pointsOf,
+  wantedNames,
+} from './crash-trial.ts';
 
 const home = temporaryDirectory();
 const truthDirectory = join(home, 'truth');
@@ -18,13 +25,6 @@ afterAll(async () => {
   await backend.stop();
 });
 
-const EXPECTED_STATE: Readonly<Record<CrashOperation, readonly string[]>> = {
-  create: ['ready'],
-  destroy: ['destroyed'],
-  extend: ['ready', 'active'],
-  recreate: ['ready'],
-};
-
 async function trial(operation: CrashOperation, point: string): Promise<void> {
   const variables = { SANDBOXER_SIMULATED_SOCKET: backend.socketPath };
   const environment = { home, variables, profile: 'profile.simulated' };
@@ -33,13 +33,8 @@ async function trial(operation: CrashOperation, point: string): Promise<void> {
     const report = await crashTrial(environment, operation, point, (record) => {
       if (record !== null && record.handle === null && truth.exists(nameOf(record))) lostHandles += 1;
     });
-    expect(report.reached, `${point} was reached`).toBe(true);
-    expect(EXPECTED_STATE[operation]).toContain(report.answer.state);
-    expect(report.repeated).toEqual(report.answer);
-    const wanted = report.records
-      .filter((record) => record.desired === 'present')
-      .map(nameOf)
-      .sort();
+    expectSameAnswer(report, operation, point);
+    const wanted = wantedNames(report);
     const there = truth
       .things()
       .map((thing) => thing.name)
