@@ -1,0 +1,66 @@
+/** A host: a machine of the user's that runs sandboxes, reached over SSH, or this machine's own engine. */
+import { z } from 'zod';
+
+/** The name that `--host` and a profile's placement use. */
+export const HOST_NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
+/** A login name; never begins with a dash, so that no program takes it for an option. */
+const USER = /^[a-z_][a-z0-9_.-]{0,31}$/i;
+/** A DNS name, an address of either family, or an alias of `~/.ssh/config`. */
+const ADDRESS = /^[a-z0-9]([a-z0-9._:-]{0,253}[a-z0-9])?$/i;
+const ABSOLUTE_PATH = /^\/[^\0\n]{0,1023}$/;
+/** What `engine` may be: the Compose program and its fixed first words. */
+export const COMPOSE_COMMANDS = [
+  'docker compose',
+  'docker-compose',
+  'podman-compose',
+  'podman compose',
+] as const;
+
+export const BASE_DIRECTORY = '/tmp/sandboxer';
+export const HOST_SLOTS_DEFAULT = 8;
+
+const destination = z.strictObject({
+  /** Null leaves it to `~/.ssh/config` or the login name of whoever runs sand-boxer. */
+  user: z.string().regex(USER, 'not a login name').nullable().default(null),
+  address: z.string().regex(ADDRESS, 'not a host name, address or alias of ~/.ssh/config'),
+  port: z.number().int().min(1).max(65_535).nullable().default(null),
+  key_file: z.string().regex(ABSOLUTE_PATH, 'not an absolute path').nullable().default(null),
+  /** `user@host:port` of a machine on the way. */
+  jump: z
+    .string()
+    .regex(/^([a-z_][a-z0-9_.-]{0,31}@)?[a-z0-9][a-z0-9._:-]{0,253}(:[0-9]{1,5})?$/i, 'not user@host:port')
+    .nullable()
+    .default(null),
+});
+
+export const hostSchema = z.strictObject({
+  name: z.string().regex(HOST_NAME, 'lower-case letters, digits, dots and dashes'),
+  /** Null: this machine, without SSH. */
+  ssh: destination.nullable(),
+  /** Null: found out by asking the host. */
+  compose_command: z.enum(COMPOSE_COMMANDS).nullable().default(null),
+  base_directory: z.string().regex(ABSOLUTE_PATH, 'not an absolute path').default(BASE_DIRECTORY),
+  slots: z.number().int().min(1).max(10_000).default(HOST_SLOTS_DEFAULT),
+  labels: z.record(z.string().max(63), z.string().max(256)).default({}),
+  price_micro_usd_per_hour: z.number().int().nonnegative().default(0),
+  /** Draining: what runs there goes on, nothing new is placed there. */
+  draining: z.boolean().default(false),
+});
+
+export type Host = z.output<typeof hostSchema>;
+export type SshDestination = z.output<typeof destination>;
+
+/** `user@address` or `[user@]alias:port` as a person writes it, or null when it is not of that form. */
+export function parseDestination(text: string): Pick<SshDestination, 'user' | 'address' | 'port'> | null {
+  const match = /^(?:([^@]+)@)?(\[[^\]]+\]|[^:@]+)(?::([0-9]{1,5}))?$/.exec(text);
+  if (match === null) return null;
+  const [, user = null, bracketed = '', port] = match;
+  const address = bracketed.replace(/^\[|\]$/g, '');
+  const parsed = destination.safeParse({ user, address, port: port === undefined ? null : Number(port) });
+  return parsed.success ? { user, address, port: parsed.data.port } : null;
+}
+
+/** `user@address`, as `reachability.ssh` shows it. */
+export function destinationText({ user, address }: Pick<SshDestination, 'user' | 'address'>): string {
+  return user === null ? address : `${user}@${address}`;
+}
