@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets up a clone: npm packages (Node 24 is one of them), bubblewrap, and the agent that runs inside sandboxes.
+# Sets up a clone: npm packages (Node 24 is one of them), a C compiler, and the agent that runs inside sandboxes.
 # As root it installs missing Debian packages; as anyone else it says which. Safe to repeat; --quiet says little.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -19,7 +19,6 @@ fi
 
 # 2. Debian packages
 missing=
-command -v bwrap >/dev/null 2>&1 || missing="$missing bubblewrap"
 if [ ! -x "$root/prebuilt/linux-$arch/sandboxer-agent" ]; then
   if ! command -v cc >/dev/null 2>&1 || ! echo 'int main(void){return 0;}' | cc -static -x c -o /dev/null - 2>/dev/null; then
     missing="$missing gcc libc6-dev"

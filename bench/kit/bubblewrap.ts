@@ -78,7 +78,9 @@ export function rawBubblewrap(bench: Bench): RawBubblewrap {
           stdio: ['ignore', 'ignore', 'ignore', descriptor],
         });
         closeSync(descriptor);
-        child.once('error', reject);
+        child.once('error', (cause) =>
+          reject(new Error('The opponent needs: apt-get install bubblewrap', { cause })),
+        );
         child.once('exit', (code) =>
           code === 0 ? resolve() : reject(new Error(`bwrap ended with ${code}`)),
         );

@@ -52,7 +52,7 @@ describe('a route', () => {
 
   const exclusions: [string, Partial<CandidateFacts>, RegExp][] = [
     ['not installed', { installed: false }, /no such extension/],
-    ['unhealthy', { unhealthyReason: 'bubblewrap is missing' }, /bubblewrap is missing/],
+    ['unhealthy', { unhealthyReason: 'the engine is stopped' }, /the engine is stopped/],
     ['unsupported', { unsupportedReason: 'it has no vm' }, /has no vm/],
     ['cooling down', { coolingUntilMs: 6_000 }, /cooling down after failures for 5 s/],
     ['full', { slotsFree: 0 }, /all slots/],

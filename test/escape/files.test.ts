@@ -77,7 +77,7 @@ describe('reading the host', () => {
 
   it("shows the first process's environment and arguments to nobody", async () => {
     expect(await bench.shell('cat /proc/1/environ 2>/dev/null | wc -c')).toBe('0\n');
-    expect(await bench.shell('tr "\\0" " " < /proc/1/cmdline')).toBe('/.sandboxer/agent agent ');
+    expect(await bench.shell('tr "\\0" " " < /proc/1/cmdline')).toBe('sandboxer-agent agent ');
   });
 });
 

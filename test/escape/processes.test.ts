@@ -149,10 +149,10 @@ describe('a killed agent', () => {
   it('is one clear sentence, and its sandbox is failed and cleaned up', async () => {
     const sandbox = await sandboxer.create({ profile: 'profile.local' });
     const box = join(home, 'extensions', 'ext.local', 'boxes', `sbx-${sandbox.id}`);
-    const outside = Number(readFileSync(join(box, 'pid'), 'utf8').split(' ')[0]);
-    process.kill(Number(readFileSync(`/proc/${outside}/task/${outside}/children`, 'utf8').trim()), 'SIGKILL');
+    const agent = Number(readFileSync(join(box, 'pid'), 'utf8').split(' ')[0]);
+    process.kill(agent, 'SIGKILL');
     await until(
-      () => !existsSync(`/proc/${outside}`) || readFileSync(`/proc/${outside}/stat`, 'utf8').includes(') Z '),
+      () => !existsSync(`/proc/${agent}`) || readFileSync(`/proc/${agent}/stat`, 'utf8').includes(') Z '),
       5_000,
     );
     await expect(sandbox.run(['true'])).rejects.toMatchObject({

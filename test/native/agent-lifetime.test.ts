@@ -38,7 +38,7 @@ describe('the life of a sandbox', () => {
     const box = await bench.start({ deadlineMs: 700 }, launcher);
     await box.agent.exec({ argv: ['sleep', '100'], detach: true });
     const inside = processesInside(box);
-    expect(inside).toHaveLength(1);
+    expect(inside.length).toBeGreaterThan(1);
     process.kill(launcher.pid!, 'SIGKILL');
     await waitUntil(() => launcher.pid === undefined);
     expect(isAlive(box.pid)).toBe(true);
@@ -81,7 +81,7 @@ describe('the life of a sandbox', () => {
     await waitUntil(() => !isAlive(box.pid));
   });
 
-  it('ends with its process outside, and with everything in the background', async () => {
+  it('ends with its first process, and with everything in the background', async () => {
     const box = await bench.start();
     await shell(box.agent, 'setsid sleep 100 & setsid sleep 100 & wait -n; true', { timeoutMs: 200 });
     const inside = processesInside(box);
@@ -100,9 +100,9 @@ describe('the life of a sandbox', () => {
   it('shows neither arguments nor token to other processes', async () => {
     const box = await bench.start();
     const token = Buffer.from(box.token).toString('latin1');
-    for (const pid of [box.pid, ...processesInside(box)]) {
+    for (const pid of processesInside(box)) {
       const arguments_ = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-      expect(arguments_).not.toContain('--ro-bind');
+      expect(arguments_).toMatch(/^sandboxer-agent\0agent\0$/);
       expect(arguments_).not.toContain(token);
       expect(readEnvironment(pid)).toMatch(/^(PWD=\/\0)?$/);
     }
@@ -135,8 +135,10 @@ describe('the life of a sandbox', () => {
 
   it('says why a launch failed', async () => {
     const request = bench.request();
-    await expect(bench.launcher.launch({ ...request, bwrapPath: '/missing/bwrap' })).rejects.toMatchObject({
+    const steps = [...request.boxSteps, 'R\0usr\0/missing/directory'];
+    await expect(bench.launcher.launch({ ...request, boxSteps: steps })).rejects.toMatchObject({
       code: 'not_found',
+      message: expect.stringContaining('open what is shown inside'),
     });
     await expect(
       bench.launcher.launch({ ...request, cgroupFiles: ['/missing/cgroup.procs'] }),

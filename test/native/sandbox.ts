@@ -1,17 +1,12 @@
 /** Starts real sandboxes for the tests of the native part. */
-import { execFileSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AgentClient, connectAgent } from '../../src/extensions/local/native/agent-client.ts';
 import { findHostBase, prepareEtcDirectory } from '../../src/extensions/local/native/base-files.ts';
+import { boxSteps, type PreparedEtc, type SandboxRoot } from '../../src/extensions/local/native/box-plan.ts';
 import { buildAgent } from '../../src/extensions/local/native/build.ts';
-import {
-  bwrapArguments,
-  type PreparedEtc,
-  type SandboxRoot,
-} from '../../src/extensions/local/native/bwrap-arguments.ts';
 import type { ExecExit, ExecSession, ExecSpec } from '../../src/extensions/local/native/exec-session.ts';
 import { Launcher, type LaunchRequest } from '../../src/extensions/local/native/launcher.ts';
 
@@ -47,10 +42,10 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Process ids come back; only a process that is still bwrap may be killed. */
+/** Process ids come back; only a process that is still an agent may be killed. */
 function isSandbox(pid: number): boolean {
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'bwrap\n';
+    return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sandboxer-agent\n';
   } catch {
     return false;
   }
@@ -94,13 +89,11 @@ export class TestBench {
 
   request(options: SandboxOptions = {}): LaunchRequest {
     const directory = options.directory ?? join(this.base, randomUUID());
-    const plan = bwrapArguments({
+    const steps = boxSteps({
       mode: IS_ROOT ? 'ranged' : 'single',
-      canDisableUserNamespaces: true,
       sandboxDir: directory,
       workspaceName: 'workspace',
       homeName: 'home',
-      agentPath: this.agentPath,
       etc: this.#etc,
       root: options.root ?? this.#root,
       tmpBytes: 64 * 1024 * 1024,
@@ -110,8 +103,7 @@ export class TestBench {
       ownedDirectories: ['workspace', 'home'],
       cgroupFiles: options.cgroupFiles ?? [],
       identity: IS_ROOT ? { mode: 'ranged', base: ID_BASE } : { mode: 'single' },
-      bwrapPath: '/usr/bin/bwrap',
-      ...plan,
+      boxSteps: steps,
       token: randomBytes(32),
       deadlineMs: options.deadlineMs ?? 60_000,
       capMs: options.capMs ?? 120_000,
@@ -170,13 +162,23 @@ export function shell(
   return run(agent, ['sh', '-c', script], spec);
 }
 
-/** The process ids outside of everything inside, by the pid namespace of the sandbox's first process. */
+function parentOf(pid: number): number {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return 0; // it has ended meanwhile
+  }
+}
+
+/** The process ids outside of everything inside: the agent first, then all that descends from it. */
 export function processesInside(sandbox: TestSandbox): number[] {
-  const text = execFileSync('ps', ['-o', 'pid=', '--ppid', String(sandbox.pid)], { encoding: 'utf8' });
-  return text
-    .split('\n')
+  const pids = readdirSync('/proc')
     .map(Number)
     .filter((pid) => pid > 0);
+  const inside = [sandbox.pid];
+  for (const parent of inside) inside.push(...pids.filter((pid) => parentOf(pid) === parent));
+  return inside;
 }
 
 export function makeDirectory(path: string): string {

@@ -15,13 +15,12 @@ import type { Boxes } from './client.ts';
 import type { LocalRequest } from './config.ts';
 import { copyTree } from './copy-tree.ts';
 import type { Ground } from './ground.ts';
-import { firstChildOf } from './host.ts';
 import { firstId, type IdentitySlots, USER_ID_INSIDE } from './identity.ts';
 import { prepareImage } from './image.ts';
 import { AgentError } from './native/agent-error.ts';
-import { bwrapArguments, type SandboxRoot } from './native/bwrap-arguments.ts';
+import { boxSteps, type SandboxRoot } from './native/box-plan.ts';
+import type { Launcher } from './native/launcher.ts';
 import { removeBox } from './remove.ts';
-import type { Starter } from './starter.ts';
 
 const DEATH_POLL_MS = 2;
 const QUICK_TRIES = 8;
@@ -32,20 +31,21 @@ export class BoxLife {
   readonly #boxes: Boxes;
   readonly #cgroups: Cgroups;
   readonly #slots: IdentitySlots;
-  readonly #starter: Starter | null;
+  readonly #launcher: Launcher | null;
   readonly #clock: Clock;
 
   constructor(parts: {
     boxes: Boxes;
     cgroups: Cgroups;
     slots: IdentitySlots;
-    starter: Starter | null;
+    /** Null where nothing can be started, only seen and removed. */
+    launcher: Launcher | null;
     clock: Clock;
   }) {
     this.#boxes = parts.boxes;
     this.#cgroups = parts.cgroups;
     this.#slots = parts.slots;
-    this.#starter = parts.starter;
+    this.#launcher = parts.launcher;
     this.#clock = parts.clock;
   }
 
@@ -108,12 +108,13 @@ export class BoxLife {
     const exists = this.#boxes.exists(name);
     if (!exists && !this.#cgroups.exists(name)) return;
     if (exists) await this.#end(name);
-    for (const pid of this.#cgroups.processes(name)) if (pid !== this.#starter?.launcherPid) killIfThere(pid);
-    if (!(await this.#cgroups.remove(name))) {
-      throw new ExtensionError('transient', `Processes of ${name} do not end.`);
-    }
+    for (const pid of this.#cgroups.processes(name)) killIfThere(pid);
     const slot = exists ? (this.#boxes.read(name)?.slot ?? null) : null;
-    if (exists) await removeBox(this.#boxes.path(name));
+    const [isEmpty] = await Promise.all([
+      this.#cgroups.remove(name),
+      exists ? removeBox(this.#boxes.path(name)) : null,
+    ]);
+    if (!isEmpty) throw new ExtensionError('transient', `Processes of ${name} do not end.`);
     if (slot !== null) this.#slots.release(slot);
     this.#boxes.forget(name);
   }
@@ -157,24 +158,21 @@ export class BoxLife {
     slot: number | null,
   ): Promise<number> {
     const directory = this.#boxes.path(request.name);
-    const plan = bwrapArguments({
+    const steps = boxSteps({
       sandboxDir: directory,
       workspaceName: 'workspace',
       homeName: 'home',
-      agentPath: ground.agentPath,
       etc: ground.etc,
       root,
       tmpBytes: local.tmpBytes,
       mode: slot === null ? 'single' : 'ranged',
-      canDisableUserNamespaces: ground.bubblewrap.canDisableUserNamespaces,
     });
-    const { pid } = await this.#starter!.start(request.name, request.spec.resources, {
+    const { pid } = await this.#launcher!.launch({
+      cgroupFiles: this.#cgroups.create(request.name, request.spec.resources),
       sandboxDir: directory,
       ownedDirectories: ['workspace', 'home'],
       identity: slot === null ? { mode: 'single' } : { mode: 'ranged', base: firstId(slot) },
-      bwrapPath: ground.bubblewrap.path,
-      bwrapArguments: plan.bwrapArguments,
-      stagedPaths: plan.stagedPaths,
+      boxSteps: steps,
       token: this.#boxes.token(request.name),
       deadlineMs: request.ownDeadlineMs,
       capMs: request.ownDeadlineCapMs,
@@ -183,15 +181,12 @@ export class BoxLife {
     return pid;
   }
 
-  /**
-   * Kills the first process inside; the kernel ends all others with it, and only then the process outside ends. Where
-   * there is no inside yet, the one outside is killed before it makes one.
-   */
+  /** Kills the first process inside; the kernel ends all others with it, and it is gone after them. */
   async #end(name: string): Promise<void> {
     for (let attempt = 0; attempt < DEATH_TRIES; attempt += 1) {
-      const outside = this.#boxes.process(name);
-      if (outside === null) return;
-      killIfThere(firstChildOf(outside) ?? outside);
+      const first = this.#boxes.process(name);
+      if (first === null) return;
+      killIfThere(first);
       await this.#clock.sleep(attempt < QUICK_TRIES ? 0.5 : DEATH_POLL_MS);
     }
     throw new ExtensionError('transient', `The process of ${name} does not end.`);

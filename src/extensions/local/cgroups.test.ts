@@ -39,7 +39,6 @@ describe('version 2', () => {
     const parent = join(mount, 'user.slice', 'sandboxer');
     expect(base).toEqual({ version: 2, directories: { memory: parent, pids: parent, cpu: parent } });
     const cgroups = new Cgroups(base, createSystemClock());
-    expect(cgroups.canSeed).toBe(false);
     const files = cgroups.create('sbx-a', limits);
     expect(files).toEqual([join(parent, 'sbx-a', 'cgroup.procs')]);
     expect(readFileSync(join(mount, 'user.slice', 'cgroup.subtree_control'), 'utf8')).toBe(
@@ -74,25 +73,15 @@ describe('version 1', () => {
         .join('\n'),
     });
     const cgroups = new Cgroups(base, createSystemClock());
-    expect(cgroups.create('sbx-a', limits)).toHaveLength(3);
+    const files = ['memory', 'pids', 'cpu'].map((name) =>
+      join(mount, name, 'own', 'sandboxer', 'sbx-a', 'tasks'),
+    );
+    expect(cgroups.create('sbx-a', limits)).toEqual(files);
     const read = (controller: string, name: string) =>
       readFileSync(join(mount, controller, 'own', 'sandboxer', 'sbx-a', name), 'utf8');
     expect(read('memory', 'memory.limit_in_bytes')).toBe('67108864');
     expect(read('pids', 'pids.max')).toBe('20');
     expect(read('cpu', 'cpu.cfs_quota_us')).toBe('150000');
-  });
-
-  it('gives a seed to the sandbox that takes it', () => {
-    const mount = oneEach();
-    const base = findCgroups({
-      membership: '4:memory:/own\n',
-      mounts: `cgroup ${mount}/memory cgroup rw,memory 0 0\n`,
-    });
-    const cgroups = new Cgroups(base, createSystemClock());
-    const seed = cgroups.createSeed();
-    cgroups.adopt(seed, 'sbx-a', limits);
-    expect(cgroups.exists('sbx-a')).toBe(true);
-    expect(cgroups.exists(seed.name)).toBe(false);
   });
 });
 

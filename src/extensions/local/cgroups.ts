@@ -5,17 +5,16 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmdirSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseBackendName } from '../../domain/ids.ts';
 import { LIMITS } from '../../domain/limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { SandboxSpec } from '../../ports/extension.ts';
-import { processStartTime } from './host.ts';
 
 type Limits = SandboxSpec['resources'];
 
@@ -29,13 +28,6 @@ export interface CgroupBase {
 export type Controller = 'memory' | 'pids' | 'cpu';
 const CONTROLLERS: readonly Controller[] = ['memory', 'pids', 'cpu'];
 const GROUP = 'sandboxer';
-/** Groups made ahead for the next sandbox. */
-export interface Seed {
-  readonly name: string;
-  readonly files: readonly string[];
-}
-
-const SEED_PREFIX = 'seed-';
 const CPU_PERIOD_US = 100_000;
 const EMPTY_WAIT_MS = 2;
 const EMPTY_TRIES = 1_000;
@@ -126,7 +118,6 @@ export class Cgroups {
   readonly base: CgroupBase | null;
   readonly #clock: Clock;
   #prepared = false;
-  #seeds = 0;
 
   constructor(base: CgroupBase | null, clock: Clock) {
     this.base = base;
@@ -137,46 +128,16 @@ export class Cgroups {
     return this.base?.directories[controller] !== undefined;
   }
 
-  /** Makes the groups of one sandbox and sets its limits; answers the files a process writes itself into. */
+  /**
+   * Makes the groups of one sandbox and sets its limits; answers the files that a process with one thread writes itself
+   * into. Version 1 has `tasks` for that: through `cgroup.procs` it would wait 5 to 20 ms for the kernel's grace period.
+   */
   create(name: string, limits: Limits): readonly string[] {
     this.#prepare();
     const places = this.#places(name);
     for (const place of places) mkdirSync(place, { recursive: true });
     this.#limit(name, limits);
-    return places.map((place) => join(place, 'cgroup.procs'));
-  }
-
-  /** Whether groups can be made ahead and renamed when a sandbox takes them: version 1 alone can rename. */
-  get canSeed(): boolean {
-    return this.base?.version === 1;
-  }
-
-  /** Makes groups for a sandbox that has no name yet. */
-  createSeed(): Seed {
-    this.#prepare();
-    this.#seeds += 1;
-    const name = `${SEED_PREFIX}${process.pid}-${this.#seeds}`;
-    const places = this.#places(name);
-    for (const place of places) mkdirSync(place, { recursive: true });
-    return { name, files: places.map((place) => join(place, 'cgroup.procs')) };
-  }
-
-  /** Gives the groups of a seed to a sandbox and sets its limits. */
-  adopt(seed: Seed, name: string, limits: Limits): void {
-    for (const place of this.#places(seed.name)) renameSync(place, join(dirname(place), name));
-    this.#limit(name, limits);
-  }
-
-  /** Removes the seeds of this process and of processes that have ended; those of others are theirs. */
-  removeSeeds(): void {
-    for (const directory of new Set(Object.values(this.base?.directories ?? {}))) {
-      if (!existsSync(directory)) continue;
-      for (const name of readdirSync(directory)) {
-        const owner = Number(/^seed-(\d+)-\d+$/.exec(name)?.[1] ?? 0);
-        const isOurs = owner === process.pid || processStartTime(owner) === null;
-        if (owner !== 0 && isOurs) removeIfEmpty(join(directory, name));
-      }
-    }
+    return places.map((place) => join(place, this.base?.version === 1 ? 'tasks' : 'cgroup.procs'));
   }
 
   /** Removes empty groups that no sandbox of this home has, once they are too old to be somebody's that starts. */
@@ -208,10 +169,8 @@ export class Cgroups {
 
   /** Waits until the groups are empty and removes them. Safe to repeat; false when something stays inside. */
   async remove(name: string): Promise<boolean> {
-    for (const place of this.#places(name)) {
-      if (!(await this.#removePlace(place))) return false;
-    }
-    return true;
+    const removed = await Promise.all(this.#places(name).map((place) => this.#removePlace(place)));
+    return removed.every(Boolean);
   }
 
   #limit(name: string, limits: Limits): void {
@@ -224,7 +183,7 @@ export class Cgroups {
   async #removePlace(place: string): Promise<boolean> {
     for (let attempt = 0; attempt < EMPTY_TRIES; attempt += 1) {
       try {
-        rmdirSync(place);
+        await rmdir(place);
         return true;
       } catch (error) {
         const code = error instanceof Error && 'code' in error ? error.code : '';

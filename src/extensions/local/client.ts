@@ -88,7 +88,7 @@ export class Boxes {
     return connectAgent({ socketPath: join(this.path(name), 'agent.sock'), token: this.token(name) });
   }
 
-  /** The process outside whose end ends the sandbox, while it lives. */
+  /** The sandbox's first process as seen outside, while it lives; its end ends every other. */
   process(name: string): number | null {
     try {
       const [pid, startTime] = readFileSync(join(this.path(name), 'pid'), 'utf8')

@@ -2,8 +2,6 @@ import { z } from 'zod';
 import { ExtensionError, type SandboxSpec } from '../../ports/extension.ts';
 
 export interface LocalConfig {
-  /** The program to use, or null to look on the PATH. */
-  readonly bwrap: string | null;
   readonly tmpMb: number;
 }
 
@@ -12,7 +10,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   if (!/^[1-9][0-9]{0,6}$/.test(tmpMb)) {
     throw new ExtensionError('invalid', 'SANDBOXER_LOCAL_TMP_MB must be a whole number of MiB.');
   }
-  return { bwrap: environment.SANDBOXER_BWRAP ?? null, tmpMb: Number(tmpMb) };
+  return { tmpMb: Number(tmpMb) };
 }
 
 const profileConfigSchema = z.strictObject({

@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
   localContext,
@@ -9,7 +11,11 @@ import { describeConformance } from '../../conformance/suite.ts';
 import { createExtension } from './extension.ts';
 
 const directory = localDirectory();
-afterAll(() => directory.remove());
+const unproven = localDirectory();
+afterAll(() => {
+  directory.remove();
+  unproven.remove();
+});
 
 describeConformance({ describe, it }, 'ext.local', localHarness(directory.path));
 
@@ -33,11 +39,16 @@ describe('ext.local refuses rather than ignore', () => {
   }
 });
 
-describe('without bubblewrap', () => {
-  it('says the command that installs it, and starts nothing', async () => {
-    const extension = await createExtension(localContext(directory.path, { PATH: '/nowhere' }));
-    const health = await extension.health(new AbortController().signal);
-    expect(health).toEqual({ ok: false, reason: expect.stringContaining('apt-get install bubblewrap') });
-    await extension.close();
+describe('where the kernel refuses namespaces', () => {
+  it('says so and starts nothing', () => {
+    const program = fileURLToPath(new URL('../../../test/standins/local-health.ts', import.meta.url));
+    const forbid = 'echo 0 > /proc/sys/user/max_net_namespaces; exec "$0" "$1" "$2"';
+    const asUser = ['--user', '--map-user=1000', '--map-group=1000', '--keep-caps'];
+    const command = [...asUser, 'sh', '-c', forbid, process.execPath, program, unproven.path];
+    const health: unknown = JSON.parse(execFileSync('unshare', command, { encoding: 'utf8' }));
+    expect(health).toEqual({
+      ok: false,
+      reason: expect.stringMatching(/cannot isolate.*make the namespaces: No space left on device/),
+    });
   });
 });

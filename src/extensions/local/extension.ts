@@ -25,13 +25,12 @@ import { Cgroups, type Controller, findCgroups, readCgroupFiles } from './cgroup
 import { Boxes } from './client.ts';
 import { type LocalConfig, readConfig, readRequest } from './config.ts';
 import { fromAgent, fromSystem } from './errors.ts';
-import { type Ground, INSTALL_BUBBLEWRAP, prepareGround } from './ground.ts';
-import { findBubblewrap, measureHost } from './host.ts';
+import { type Ground, prepareGround } from './ground.ts';
+import { measureHost, namespaceFinding } from './host.ts';
 import { IdentitySlots } from './identity.ts';
 import { Launcher } from './native/launcher.ts';
 import { selfTest } from './self-test.ts';
 import { LocalSessions } from './sessions.ts';
-import { Starter } from './starter.ts';
 
 const SELF_TEST_DEADLINE_MS = 30_000;
 
@@ -54,7 +53,7 @@ class LocalExtension implements Extension {
   readonly id = 'ext.local';
   readonly title = 'This machine';
   readonly description =
-    'Kernel namespaces by bubblewrap, an own user range, a seccomp filter, cgroup limits and a resident agent inside.';
+    'Kernel namespaces, an own user range, a seccomp filter, cgroup limits and a resident agent inside.';
   readonly sessions: LocalSessions;
   readonly #context: ExtensionContext;
   readonly #config: LocalConfig;
@@ -63,7 +62,7 @@ class LocalExtension implements Extension {
   readonly #slots: IdentitySlots;
   readonly #busy = new Map<string, Promise<unknown>>();
   #ground: Promise<{ ground: Ground; life: BoxLife }> | null = null;
-  #starter: Starter | null = null;
+  #launcher: Launcher | null = null;
 
   constructor(context: ExtensionContext) {
     this.#context = context;
@@ -74,7 +73,6 @@ class LocalExtension implements Extension {
     this.#cgroups = new Cgroups(findCgroups(readCgroupFiles()), context.clock);
     this.#slots = new IdentitySlots(join(context.directory, 'ids'), context.entropy);
     this.#slots.releaseAbandoned((name) => this.#boxes.exists(name));
-    this.#cgroups.removeSeeds();
     this.#cgroups.removeLeftovers((name) => this.#boxes.exists(name));
     this.sessions = new LocalSessions(this.#boxes);
   }
@@ -193,16 +191,10 @@ class LocalExtension implements Extension {
   }
 
   async diagnose(): Promise<readonly Finding[]> {
-    const bubblewrap = await findBubblewrap(this.#config.bwrap, this.#context.environment.PATH ?? '');
     const health = await this.health();
     const unmet = (['memory', 'pids', 'cpu'] as const).filter((controller) => !this.#cgroups.can(controller));
     return [
-      {
-        check: 'bubblewrap',
-        status: bubblewrap === null ? 'failed' : 'ok',
-        detail: bubblewrap === null ? 'not found' : `${bubblewrap.version} at ${bubblewrap.path}`,
-        remedy: bubblewrap === null ? INSTALL_BUBBLEWRAP : null,
-      },
+      namespaceFinding(),
       {
         check: 'isolation self-test',
         status: health.ok ? 'ok' : 'failed',
@@ -223,7 +215,7 @@ class LocalExtension implements Extension {
   }
 
   async close(): Promise<void> {
-    await this.#starter?.close();
+    await this.#launcher?.close();
   }
 
   /** One thing at a time for one name, in the order asked. */
@@ -240,13 +232,13 @@ class LocalExtension implements Extension {
     }
   }
 
-  /** Observing and removing need no working ground: they also serve where bubblewrap has been taken away. */
+  /** Observing and removing need no working ground: they also serve where namespaces have been forbidden since. */
   #life(): BoxLife {
     return new BoxLife({
       boxes: this.#boxes,
       cgroups: this.#cgroups,
       slots: this.#slots,
-      starter: this.#starter,
+      launcher: this.#launcher,
       clock: this.#context.clock,
     });
   }
@@ -260,14 +252,12 @@ class LocalExtension implements Extension {
   }
 
   async #prepare(): Promise<{ ground: Ground; life: BoxLife }> {
-    const ground = await prepareGround(this.#context, this.#config, (found) =>
-      this.#prove(found, this.#ready(found)),
-    );
+    const ground = await prepareGround(this.#context, (found) => this.#prove(found, this.#ready(found)));
     return { ground, life: this.#ready(ground) };
   }
 
   #ready(ground: Ground): BoxLife {
-    this.#starter ??= new Starter(new Launcher({ agentPath: ground.agentPath }), this.#cgroups);
+    this.#launcher ??= new Launcher({ agentPath: ground.agentPath });
     return this.#life();
   }
 
@@ -302,7 +292,7 @@ class LocalExtension implements Extension {
       if (error instanceof ExtensionError && error.message.startsWith('The isolation')) throw error;
       const seen = await life.observe(name, signal);
       const words = seen.kind === 'present' ? seen.detail : null;
-      throw new ExtensionError('transient', `bubblewrap cannot isolate here: ${words ?? describe(error)}`, {
+      throw new ExtensionError('transient', `This machine cannot isolate: ${words ?? describe(error)}`, {
         cause: error,
       });
     } finally {

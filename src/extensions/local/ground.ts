@@ -1,19 +1,15 @@
-/** What a sandbox stands on: bubblewrap, the agent, `/etc`, and the proof that isolation holds here. */
+/** What a sandbox stands on: the agent, `/etc`, and the proof that isolation holds here. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type ExtensionContext, ExtensionError } from '../../ports/extension.ts';
-import type { LocalConfig } from './config.ts';
-import { type Bubblewrap, findBubblewrap } from './host.ts';
 import { findHostBase, prepareEtcDirectory } from './native/base-files.ts';
+import type { PreparedEtc, SandboxRoot } from './native/box-plan.ts';
 import { buildAgent } from './native/build.ts';
-import type { PreparedEtc, SandboxRoot } from './native/bwrap-arguments.ts';
 
-export const INSTALL_BUBBLEWRAP = 'apt-get install bubblewrap';
 const PACKAGE_ROOT = join(import.meta.dirname, '..', '..', '..');
 
 export interface Ground {
-  readonly bubblewrap: Bubblewrap;
   readonly agentPath: string;
   readonly etc: PreparedEtc;
   readonly hostRoot: SandboxRoot;
@@ -49,9 +45,9 @@ class ProofFile {
   }
 }
 
-function proofKey(bubblewrap: Bubblewrap, agentPath: string): string {
+function proofKey(agentPath: string): string {
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  return [bootId, bubblewrap.path, bubblewrap.version, agentPath, process.getuid?.()].join(' ');
+  return [bootId, agentPath, process.getuid?.()].join(' ');
 }
 
 async function findAgent(): Promise<string> {
@@ -69,22 +65,13 @@ async function findAgent(): Promise<string> {
  */
 export async function prepareGround(
   context: ExtensionContext,
-  config: LocalConfig,
   prove: (ground: Ground) => Promise<void>,
 ): Promise<Ground> {
-  const bubblewrap = await findBubblewrap(config.bwrap, context.environment.PATH ?? '');
-  if (bubblewrap === null) {
-    throw new ExtensionError(
-      'transient',
-      `bubblewrap is not installed; install it with: ${INSTALL_BUBBLEWRAP}`,
-    );
-  }
   const agentPath = await findAgent();
   const proof = new ProofFile(context.directory);
-  const key = proofKey(bubblewrap, agentPath);
+  const key = proofKey(agentPath);
   const proven = proof.read(key);
   const ground: Ground = {
-    bubblewrap,
     agentPath,
     etc: proven ?? (await prepareEtcDirectory(join(context.directory, 'etc'))),
     hostRoot: await findHostBase(),

@@ -1,40 +1,8 @@
-import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { access, constants, statfs } from 'node:fs/promises';
-import { availableParallelism, loadavg, totalmem } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { promisify } from 'node:util';
-import type { HostTelemetry } from '../../ports/extension.ts';
-
-const run = promisify(execFile);
-
-export interface Bubblewrap {
-  readonly path: string;
-  readonly version: string;
-  readonly canDisableUserNamespaces: boolean;
-}
-
-/** bubblewrap as configured or on the PATH, or null. */
-export async function findBubblewrap(
-  configured: string | null,
-  searchPath: string,
-): Promise<Bubblewrap | null> {
-  const candidates =
-    configured === null
-      ? searchPath.split(delimiter).map((directory) => join(directory, 'bwrap'))
-      : [configured];
-  for (const path of candidates) {
-    try {
-      await access(path, constants.X_OK);
-      const { stdout } = await run(path, ['--help'], { env: {} });
-      const { stdout: version } = await run(path, ['--version'], { env: {} });
-      return { path, version: version.trim(), canDisableUserNamespaces: stdout.includes('--disable-userns') };
-    } catch {
-      // not this one: the next candidate, and in the end "not found", which refuses every sandbox
-    }
-  }
-  return null;
-}
+import { existsSync, readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { availableParallelism, loadavg, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Finding, HostTelemetry } from '../../ports/extension.ts';
 
 function memoryAvailableMb(): number {
   const match = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'));
@@ -74,12 +42,27 @@ export function processStartTime(pid: number): string | null {
   }
 }
 
-/** The only child of bubblewrap outside is the first process inside; null while there is none. */
-export function firstChildOf(pid: number): number | null {
-  try {
-    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
-    return text === '' ? null : Number(text.split(' ')[0]);
-  } catch {
-    return null; // it has ended meanwhile
+/** Settings that forbid an ordinary user's namespaces: file, forbidding value, and the command that allows them. */
+const FORBIDDING: readonly (readonly [file: string, value: string, remedy: string])[] = [
+  ['kernel/unprivileged_userns_clone', '0', 'sysctl -w kernel.unprivileged_userns_clone=1'],
+  [
+    'kernel/apparmor_restrict_unprivileged_userns',
+    '1',
+    'sysctl -w kernel.apparmor_restrict_unprivileged_userns=0',
+  ],
+  ['user/max_user_namespaces', '0', 'sysctl -w user.max_user_namespaces=10000'],
+];
+
+/** Whether the kernel's settings let this user make namespaces; the self-test then shows whether they hold. */
+export function namespaceFinding(): Finding {
+  const check = 'namespaces';
+  for (const [file, value, remedy] of FORBIDDING) {
+    const path = join('/proc/sys', file);
+    const forbids = existsSync(path) && readFileSync(path, 'utf8').trim() === value;
+    const concernsRoot = file.startsWith('user/');
+    if (forbids && (concernsRoot || process.getuid?.() !== 0)) {
+      return { check, status: 'failed', detail: `${file.replace('/', '.')} is ${value}`, remedy };
+    }
   }
+  return { check, status: 'ok', detail: `Linux ${release()}; 5.12 or later is needed`, remedy: null };
 }

@@ -58,7 +58,7 @@ describe('standard output', () => {
   test.each([
     [['list'], /ID +STATE +TIME +PROFILE/],
     [['list', '--state', 'failed'], /No sandboxes. Make one: sandboxer create/],
-    [['doctor'], /✓ bubblewrap|✗ bubblewrap/],
+    [['doctor'], /✓ namespaces|✗ namespaces/],
     [['profiles', 'list'], /profile\.local +1\.0\.0/],
     [['profiles', 'show', 'profile.local'], /isolation +\{level: process\}/],
     [['extensions', 'list'], /ext\.simulated +✓ can take work/],

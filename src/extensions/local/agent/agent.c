@@ -31,7 +31,6 @@ static bool protect_process(void) {
   /* Nobody inside may trace pid 1 or read its memory, environment or descriptors. */
   if (prctl(PR_SET_DUMPABLE, 0) != 0) return false;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_NAME, "sandboxer-agent");
   /* One byte is the kernel's mark for "no dump, not even through a core pipe of the host". */
   struct rlimit no_core = {.rlim_cur = 1, .rlim_max = 1};

@@ -2,6 +2,7 @@
 #ifndef SANDBOXER_AGENT_H
 #define SANDBOXER_AGENT_H
 
+#include <linux/capability.h>
 #include <sys/types.h>
 
 #include "wire.h"
@@ -11,7 +12,6 @@ enum inherited_descriptor {
   DESCRIPTOR_LISTEN = 3,
   DESCRIPTOR_CONFIG = 4,
   DESCRIPTOR_LOG = 5,
-  DESCRIPTOR_BWRAP_ARGUMENTS = 6,
 };
 
 #define SESSIONS_LIMIT 256
@@ -78,6 +78,12 @@ void control_set_deadline(struct session *session, struct bytes payload);
 void control_shutdown(struct session *session);
 void control_signal_command(struct session *session, struct bytes payload);
 
+/* What the agent needs to become the user, to kill and to hand out terminals; commands get none or a part. */
+#define AGENT_CAPABILITIES                                                                                     \
+  (1ULL << CAP_SETUID | 1ULL << CAP_SETGID | 1ULL << CAP_SETPCAP | 1ULL << CAP_KILL | 1ULL << CAP_CHOWN |       \
+   1ULL << CAP_DAC_OVERRIDE | 1ULL << CAP_FOWNER)
+/* Gives up every other capability, now and for programs executed later. */
+bool keep_capabilities(uint64_t capabilities);
 /* Becomes the unprivileged user without capabilities; false with errno. */
 bool become_user(const struct agent *agent);
 /* Becomes root inside with the short list of capabilities; only in ranged mode. */

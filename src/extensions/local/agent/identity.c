@@ -45,9 +45,13 @@ bool become_user(const struct agent *agent) {
   return set_capabilities(0);
 }
 
+bool keep_capabilities(uint64_t capabilities) {
+  return clear_ambient() && limit_bounding_set(capabilities) && set_capabilities(capabilities);
+}
+
 bool become_limited_root(void) {
   uint64_t keep = 1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE | 1ULL << CAP_FOWNER | 1ULL << CAP_SETUID |
                   1ULL << CAP_SETGID | 1ULL << CAP_KILL;
   gid_t group = 0;
-  return clear_ambient() && limit_bounding_set(keep) && setgroups(1, &group) == 0 && set_capabilities(keep);
+  return setgroups(1, &group) == 0 && keep_capabilities(keep);
 }

@@ -47,8 +47,7 @@ static const char *read_request(struct launch_request *request, struct bytes pay
   }
   request->id_base = (uint32_t)base;
   if (!field_string(payload, FIELD_DIRECTORY, request->directory, LAUNCH_PATH)) return "no valid directory";
-  if (!field_string(payload, FIELD_BWRAP_PATH, request->bwrap, LAUNCH_PATH)) return "no valid path of bwrap";
-  if (!field_find(payload, FIELD_BWRAP_ARGUMENTS, &value) || value.length == 0) return "no arguments for bwrap";
+  if (!field_find(payload, FIELD_BOX_STEP, &value)) return "no steps for the file system";
   if (!field_find(payload, FIELD_TOKEN, &value) || value.length != PROTOCOL_TOKEN_BYTES) return "no valid token";
   if (field_number(payload, FIELD_REMAINING_MS, 0) == 0) return "no deadline";
   if (field_number(payload, FIELD_CAP_MS, 0) == 0) return "no cap";
@@ -74,52 +73,60 @@ static bool read_report(int descriptor, struct launch_report *report, bool *ende
 }
 
 /* Forks twice: the sandbox belongs to init, so neither the launcher's nor the broker's end reaches it. */
-static pid_t fork_twice(const struct launch_request *request, const struct launch_descriptors *descriptors,
-                        const int *report, const int *start) {
+static pid_t fork_between(const struct launch_request *request, const struct launch_descriptors *descriptors,
+                          const int *report, const int *start) {
   pid_t between = fork();
   if (between != 0) return between;
   close(report[0]);
   close(start[1]);
-  pid_t process = fork();
-  if (process == 0) launch_child(request, descriptors, report[1], start[0]);
-  _exit(process < 0 ? 1 : 0);
+  launch_child(request, descriptors, report[1], start[0]);
 }
 
-static bool wait_for_between(pid_t between) {
-  int status;
-  while (waitpid(between, &status, 0) < 0) {
-    if (errno != EINTR) return false;
+static void wait_for_end(pid_t between) {
+  while (waitpid(between, NULL, 0) < 0 && errno == EINTR) continue;
+}
+
+static bool report_failure(const struct launch_request *request, const struct launch_report *report, bool ended) {
+  if (report->kind == REPORT_FAILURE) {
+    return answer_failure(request->identifier, error_for_errno(report->value), report->step, report->value);
   }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  const char *text = ended ? "the new process ended without a word" : "the new process did not report in time";
+  return answer_failure(request->identifier, ERROR_INTERNAL, text, 0);
 }
 
-/* Follows the new process until it has become bwrap. */
+/* Gives the new process its user ids and its pid file, and lets it go on. NULL when done. */
+static const char *let_go_on(const struct launch_request *request, const struct launch_descriptors *descriptors,
+                             pid_t process, int start_descriptor) {
+  if (request->ranged && !launch_map_identities(process, request->id_base)) return "map the user ids";
+  if (!launch_write_pid_file(descriptors->directory, process)) return "write the pid file";
+  return write(start_descriptor, "1", 1) == 1 ? NULL : "start the new process";
+}
+
+/* Follows the new process until it has become the agent. */
 static bool follow_start(const struct launch_request *request, const struct launch_descriptors *descriptors,
                          int report_descriptor, int start_descriptor) {
-  struct launch_report report;
-  bool ended;
-  if (!read_report(report_descriptor, &report, &ended)) {
-    return answer_failure(request->identifier, ERROR_INTERNAL, "the new process did not report", 0);
+  struct launch_report report = {0};
+  pid_t process = 0;
+  bool ready = false;
+  bool ended = false;
+  while (process == 0 || !ready) {
+    if (!read_report(report_descriptor, &report, &ended) || report.kind == REPORT_FAILURE) {
+      if (process != 0) kill(process, SIGKILL);
+      return report_failure(request, &report, ended);
+    }
+    if (report.kind == REPORT_PROCESS) process = report.value;
+    if (report.kind == REPORT_READY) ready = true;
   }
-  if (report.kind == REPORT_FAILURE) {
-    return answer_failure(request->identifier, error_for_errno(report.value), report.step, report.value);
-  }
-  pid_t process = report.value;
-  const char *step = NULL;
-  if (request->ranged && !launch_map_identities(process, request->id_base)) step = "map the user ids";
-  if (step == NULL && !launch_write_pid_file(descriptors->directory, process)) step = "write the pid file";
-  if (step == NULL && write(start_descriptor, "1", 1) != 1) step = "start the new process";
+  const char *step = let_go_on(request, descriptors, process, start_descriptor);
   if (step != NULL) {
     int number = errno;
     kill(process, SIGKILL);
     return answer_failure(request->identifier, error_for_errno(number), step, number);
   }
-  if (read_report(report_descriptor, &report, &ended)) {
-    return answer_failure(request->identifier, error_for_errno(report.value), report.step, report.value);
-  }
-  if (ended) return answer(request->identifier, FRAME_LAUNCHED, FIELD_PROCESS, (uint64_t)process, NULL);
+  bool reported = read_report(report_descriptor, &report, &ended);
+  if (!reported && ended) return answer(request->identifier, FRAME_LAUNCHED, FIELD_PROCESS, (uint64_t)process, NULL);
   kill(process, SIGKILL);
-  return answer_failure(request->identifier, ERROR_INTERNAL, "the new process did not start in time", 0);
+  return report_failure(request, &report, ended);
 }
 
 static bool start_sandbox(const struct launch_request *request, const struct launch_descriptors *descriptors) {
@@ -132,36 +139,21 @@ static bool start_sandbox(const struct launch_request *request, const struct lau
     close(report[1]);
     return answer_failure(request->identifier, ERROR_LIMIT, "open a pipe", number);
   }
-  pid_t between = fork_twice(request, descriptors, report, start);
+  pid_t between = fork_between(request, descriptors, report, start);
   int number = errno;
   close(report[1]);
   close(start[0]);
-  bool answered;
-  if (between < 0) {
-    answered = answer_failure(request->identifier, ERROR_LIMIT, "fork", number);
-  } else if (!wait_for_between(between)) {
-    answered = answer_failure(request->identifier, ERROR_LIMIT, "fork", EAGAIN);
-  } else {
-    answered = follow_start(request, descriptors, report[0], start[1]);
-  }
+  bool answered = between < 0 ? answer_failure(request->identifier, ERROR_LIMIT, "fork", number)
+                              : follow_start(request, descriptors, report[0], start[1]);
+  if (between > 0) wait_for_end(between);
   close(report[0]);
   close(start[1]);
   return answered;
 }
 
-/* The launcher waits in the cgroups of the next sandbox, which is born there: to be moved into a cgroup costs a process
- * several milliseconds, and this way the launcher pays them while nobody waits. */
-static bool park(struct bytes payload) {
-  if (!fields_valid(payload)) return answer_failure(0, ERROR_INVALID, "the request's fields are broken", 0);
-  uint64_t identifier = field_number(payload, FIELD_REQUEST, 0);
-  if (launch_join_cgroups(payload)) return answer(identifier, FRAME_LAUNCHED, FIELD_PROCESS, (uint64_t)getpid(), NULL);
-  return answer_failure(identifier, error_for_errno(errno), "join the cgroups", errno);
-}
-
 static bool handle(const struct frame *frame) {
   static struct launch_request request;
   memset(&request, 0, sizeof request);
-  if (frame->type == FRAME_PARK) return park(frame->payload);
   if (frame->type != FRAME_LAUNCH) return answer_failure(0, ERROR_UNSUPPORTED, "unknown request", 0);
   const char *problem = read_request(&request, frame->payload);
   if (problem != NULL) return answer_failure(request.identifier, ERROR_INVALID, problem, 0);

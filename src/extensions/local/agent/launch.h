@@ -8,16 +8,13 @@
 
 #define LAUNCH_PATH 4096
 #define IDENTITY_COUNT 65536
-#define STAGED_LIMIT 8
-/* Staged sources appear here, numbered from 0, in a mount namespace of the sandbox's own. */
-#define STAGE_DIRECTORY "/tmp"
+#define BOX_STEPS_LIMIT 64
 
 struct launch_request {
   uint64_t identifier;
   bool ranged;
   uint32_t id_base;
   char directory[LAUNCH_PATH];
-  char bwrap[LAUNCH_PATH];
   /* All fields of the request, for those that repeat. */
   struct bytes payload;
 };
@@ -29,10 +26,10 @@ struct launch_descriptors {
   int config;
   int sandbox_log;
   int launch_log;
-  int arguments;
 };
 
-enum report_kind { REPORT_PROCESS = 1, REPORT_FAILURE = 2 };
+/* PROCESS names the sandbox's first process; READY: its file system stands, and it waits for its user ids. */
+enum report_kind { REPORT_PROCESS = 1, REPORT_READY = 2, REPORT_FAILURE = 3 };
 
 /* From the new process to the launcher, through a pipe that the exec closes. */
 struct launch_report {
@@ -44,10 +41,11 @@ struct launch_report {
 int launch_main(void);
 bool launch_open(const struct launch_request *request, struct launch_descriptors *descriptors, const char **step);
 void launch_close(struct launch_descriptors *descriptors);
-/* The process that becomes bwrap. */
+/* The process between: makes the namespaces, forks the sandbox's first process, and ends. */
 void launch_child(const struct launch_request *request, const struct launch_descriptors *descriptors, int report,
                   int start) __attribute__((noreturn));
-bool launch_join_cgroups(struct bytes payload);
+/* Builds the file system of the sandbox and moves into it; false with errno and the step that failed. */
+bool launch_box(const struct launch_request *request, char *step, size_t capacity);
 bool launch_map_identities(pid_t process, uint32_t id_base);
 bool launch_write_pid_file(int directory, pid_t process);
 

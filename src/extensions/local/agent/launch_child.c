@@ -1,4 +1,4 @@
-/* The process that becomes bwrap: cgroups, staged mounts, user namespace, descriptors, exec. */
+/* From the launcher to the agent: cgroups, namespaces, user ids, rights, descriptors, exec. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,7 +16,8 @@
 #include "agent.h"
 #include "launch.h"
 
-#define REPORT_DESCRIPTOR 7
+#define REPORT_DESCRIPTOR 6
+#define PROGRAM_DESCRIPTOR 7
 #define FIRST_FREE_DESCRIPTOR 8
 #define USUAL_OPEN_FILES 1024
 
@@ -50,7 +51,7 @@ static bool write_text(const char *path, const char *text) {
   return written;
 }
 
-bool launch_join_cgroups(struct bytes payload) {
+static bool join_cgroups(struct bytes payload) {
   struct bytes rest = payload;
   struct bytes value;
   uint8_t tag;
@@ -62,59 +63,29 @@ bool launch_join_cgroups(struct bytes payload) {
   return true;
 }
 
-static bool open_staged(const struct launch_request *request, int *sources, int *count) {
-  struct bytes rest = request->payload;
-  struct bytes value;
-  uint8_t tag;
-  char path[LAUNCH_PATH];
-  while (fields_next(&rest, &tag, &value)) {
-    if (tag != FIELD_STAGED) continue;
-    errno = E2BIG;
-    if (*count >= STAGED_LIMIT || !copy_path(value, path)) return false;
-    sources[*count] = open(path, O_PATH | O_CLOEXEC);
-    if (sources[*count] < 0) return false;
-    (*count)++;
-  }
-  return true;
+/* The kernel lets an ordinary user map its own id, as long as nobody's groups can change; only a process that may be
+ * looked into owns its own map files. */
+static bool map_own_identity(void) {
+  char text[64];
+  uid_t user = geteuid();
+  gid_t group = getegid();
+  if (unshare(CLONE_NEWUSER) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) return false;
+  if (!write_text("/proc/self/setgroups", "deny")) return false;
+  snprintf(text, sizeof text, "%d %u 1\n", USER_ID, group);
+  if (!write_text("/proc/self/gid_map", text)) return false;
+  snprintf(text, sizeof text, "%d %u 1\n", USER_ID, user);
+  return write_text("/proc/self/uid_map", text) && prctl(PR_SET_DUMPABLE, 0) == 0;
 }
 
-static bool bind_staged(int source, int number) {
-  char from[64];
-  char target[64];
-  struct stat status;
-  snprintf(from, sizeof from, "/proc/self/fd/%d", source);
-  snprintf(target, sizeof target, STAGE_DIRECTORY "/%d", number);
-  if (fstat(source, &status) != 0) return false;
-  bool made = S_ISDIR(status.st_mode) ? mkdir(target, 0755) == 0 : mknod(target, S_IFREG | 0644, 0) == 0;
-  return made && mount(from, target, NULL, MS_BIND, NULL) == 0;
-}
-
-/* The ids inside have no rights on the way to the sandbox's files, for example through root's home. While still root
- * outside, this binds those files to a place everybody may reach, in a mount namespace nobody else sees. */
-static bool stage_mounts(const struct launch_request *request) {
-  struct bytes unused;
-  int sources[STAGED_LIMIT];
-  int count = 0;
-  if (!field_find(request->payload, FIELD_STAGED, &unused)) return true;
-  if (unshare(CLONE_NEWNS) != 0) return false;
-  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return false;
-  /* Opened in the new namespace, because a descriptor of the old one cannot be bound in it. */
-  if (!open_staged(request, sources, &count)) return false;
-  if (mount("stage", STAGE_DIRECTORY, "tmpfs", MS_NOSUID | MS_NODEV, "size=65536,mode=0755") != 0) return false;
-  for (int index = 0; index < count; index++) {
-    if (!bind_staged(sources[index], index)) return false;
-    close(sources[index]);
-  }
-  return true;
-}
-
-static bool become_namespace_root(void) {
-  if (setgroups(0, NULL) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) return false;
+static bool drop_rights(const struct launch_request *request) {
+  if (request->ranged && (setgroups(0, NULL) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)) return false;
   /* The namespace just entered is the last one: nothing inside makes another. */
-  return write_text("/proc/sys/user/max_user_namespaces", "0");
+  if (!write_text("/proc/sys/user/max_user_namespaces", "0")) return false;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
+  return keep_capabilities(request->ranged ? AGENT_CAPABILITIES : 0);
 }
 
-static bool arrange_descriptors(const struct launch_descriptors *descriptors, int report) {
+static bool arrange_descriptors(const struct launch_descriptors *descriptors, int report, int program) {
   int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   int sources[] = {null,
                    descriptors->launch_log,
@@ -122,15 +93,15 @@ static bool arrange_descriptors(const struct launch_descriptors *descriptors, in
                    descriptors->listener,
                    descriptors->config,
                    descriptors->sandbox_log,
-                   descriptors->arguments,
-                   report};
+                   report,
+                   program};
   int copies[FIRST_FREE_DESCRIPTOR];
   for (int index = 0; index < FIRST_FREE_DESCRIPTOR; index++) {
     copies[index] = fcntl(sources[index], F_DUPFD_CLOEXEC, 32);
     if (copies[index] < 0) return false;
   }
   for (int index = 0; index < FIRST_FREE_DESCRIPTOR; index++) {
-    int flags = index == REPORT_DESCRIPTOR ? O_CLOEXEC : 0;
+    int flags = index >= REPORT_DESCRIPTOR ? O_CLOEXEC : 0;
     if (dup3(copies[index], index, flags) < 0) return false;
   }
   if (syscall(SYS_close_range, FIRST_FREE_DESCRIPTOR, ~0U, 0) == 0) return true;
@@ -153,33 +124,43 @@ static void reset_signals(void) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-void launch_child(const struct launch_request *request, const struct launch_descriptors *descriptors, int report,
-                  int start) {
-  static char name[] = "bwrap";
-  static char arguments_option[] = "--args";
-  static char arguments_descriptor[] = "6";
-  static char separator[] = "--";
-  static char agent_path[] = "/.sandboxer/agent";
-  static char agent_mode[] = "agent";
-  char *arguments[] = {name, arguments_option, arguments_descriptor, separator, agent_path, agent_mode, NULL};
+/* The first process inside. Its program is open already: no path of the host is in sight any more. */
+static void __attribute__((noreturn)) run_inside(const struct launch_request *request,
+                                                const struct launch_descriptors *descriptors, int report, int start,
+                                                int program) {
+  static char name[] = "sandboxer-agent";
+  static char mode[] = "agent";
+  char *arguments[] = {name, mode, NULL};
   char *environment[] = {NULL};
+  char step[sizeof((struct launch_report *)0)->step];
   char go;
   if (setsid() < 0) give_up(report, "start a session");
-  if (!launch_join_cgroups(request->payload)) give_up(report, "join the cgroups");
-  if (!stage_mounts(request)) give_up(report, "stage the sandbox's files");
+  if (!launch_box(request, step, sizeof step)) give_up(report, step);
   if (request->ranged && unshare(CLONE_NEWUSER) != 0) give_up(report, "make a user namespace");
-  send_report(report, REPORT_PROCESS, getpid(), "");
-  /* The launcher answers when the process between is gone. Before, its end would count as the parent's end for
-   * --die-with-parent. */
+  send_report(report, REPORT_READY, 0, "");
   if (read(start, &go, 1) != 1) _exit(126);
-  if (request->ranged && !become_namespace_root()) give_up(report, "become root of the user namespace");
-  if (!arrange_descriptors(descriptors, report)) give_up(report, "arrange the descriptors");
+  if (!arrange_descriptors(descriptors, report, program)) give_up(report, "arrange the descriptors");
   reset_signals();
   reset_open_files();
   umask(022);
-  if (chdir("/") != 0) give_up(REPORT_DESCRIPTOR, "change to the root directory");
-  execve(request->bwrap, arguments, environment);
-  give_up(REPORT_DESCRIPTOR, request->bwrap);
+  if (!drop_rights(request)) give_up(REPORT_DESCRIPTOR, "drop rights");
+  syscall(SYS_execveat, PROGRAM_DESCRIPTOR, "", arguments, environment, AT_EMPTY_PATH);
+  give_up(REPORT_DESCRIPTOR, "execute the agent");
+}
+
+void launch_child(const struct launch_request *request, const struct launch_descriptors *descriptors, int report,
+                  int start) {
+  int namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  int program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+  if (program < 0) give_up(report, "open the agent");
+  if (!join_cgroups(request->payload)) give_up(report, "join the cgroups");
+  if (!request->ranged && !map_own_identity()) give_up(report, "make a user namespace");
+  if (unshare(namespaces) != 0) give_up(report, "make the namespaces");
+  pid_t process = fork();
+  if (process == 0) run_inside(request, descriptors, report, start, program);
+  if (process < 0) give_up(report, "fork");
+  send_report(report, REPORT_PROCESS, process, "");
+  _exit(0);
 }
 
 bool launch_map_identities(pid_t process, uint32_t id_base) {

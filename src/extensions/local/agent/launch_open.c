@@ -98,8 +98,7 @@ static int open_log(int directory, const char *name) {
 }
 
 bool launch_open(const struct launch_request *request, struct launch_descriptors *descriptors, const char **step) {
-  struct bytes arguments = {0};
-  *descriptors = (struct launch_descriptors){-1, -1, -1, -1, -1, -1};
+  *descriptors = (struct launch_descriptors){-1, -1, -1, -1, -1};
   *step = "open the sandbox's directory";
   if (mkdir(request->directory, 0711) != 0 && errno != EEXIST) return false;
   descriptors->directory = open(request->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -112,17 +111,15 @@ bool launch_open(const struct launch_request *request, struct launch_descriptors
   if (descriptors->sandbox_log < 0 || descriptors->launch_log < 0) return false;
   *step = "write the configuration";
   descriptors->config = config_file(request);
-  field_find(request->payload, FIELD_BWRAP_ARGUMENTS, &arguments);
-  descriptors->arguments = memory_file("arguments", arguments.data, arguments.length);
-  if (descriptors->config < 0 || descriptors->arguments < 0) return false;
+  if (descriptors->config < 0) return false;
   *step = "listen on the agent's socket";
   descriptors->listener = open_listener(descriptors->directory);
   return descriptors->listener >= 0;
 }
 
 void launch_close(struct launch_descriptors *descriptors) {
-  int every[] = {descriptors->directory,   descriptors->listener,   descriptors->config,
-                 descriptors->sandbox_log, descriptors->launch_log, descriptors->arguments};
+  int every[] = {descriptors->directory, descriptors->listener, descriptors->config, descriptors->sandbox_log,
+                 descriptors->launch_log};
   for (size_t index = 0; index < sizeof every / sizeof every[0]; index++) {
     if (every[index] >= 0) close(every[index]);
   }

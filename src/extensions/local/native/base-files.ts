@@ -15,7 +15,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HostLink, PreparedEtc, SandboxRoot } from './bwrap-arguments.ts';
+import type { HostLink, PreparedEtc, SandboxRoot } from './box-plan.ts';
 
 /** Public, needed by programs, and without anything about this host's users or secrets. */
 const COPIED = [
@@ -50,18 +50,7 @@ const GENERATED: Readonly<Record<string, string>> = {
 
 const PROGRAM_DIRECTORIES = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
 /** Directories a mount needs in an image, which is read-only by then. */
-const MOUNT_POINTS = [
-  'etc',
-  'proc',
-  'dev',
-  'tmp',
-  'run',
-  'root',
-  'var/tmp',
-  '.sandboxer',
-  'workspace',
-  'home/user',
-];
+const MOUNT_POINTS = ['etc', 'proc', 'dev', 'tmp', 'run', 'root', 'var/tmp', 'workspace', 'home/user'];
 
 const HOST_ETC = '/etc';
 

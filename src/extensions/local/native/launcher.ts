@@ -12,13 +12,11 @@ export interface LaunchRequest {
   readonly sandboxDir: string;
   /** Names of directories in `sandboxDir` that belong to the sandbox's user; made when missing. */
   readonly ownedDirectories: readonly string[];
-  /** The `cgroup.procs` files to join before anything else. */
+  /** Of its cgroups, the files to join before anything else. */
   readonly cgroupFiles: readonly string[];
   readonly identity: LaunchIdentity;
-  readonly bwrapPath: string;
-  readonly bwrapArguments: readonly string[];
-  /** Host paths bound to `/tmp/0`, `/tmp/1`, ... for bwrap alone; see `bwrapArguments`. Only as root. */
-  readonly stagedPaths: readonly string[];
+  /** From `boxSteps`. */
+  readonly boxSteps: readonly string[];
   readonly token: Uint8Array;
   readonly deadlineMs: number;
   /** The sandbox never lives longer than this. */
@@ -30,7 +28,7 @@ export interface LaunchRequest {
 }
 
 export interface LaunchResult {
-  /** Of the process outside whose end ends the sandbox; `<sandboxDir>/pid` holds it with its start time. */
+  /** Of the sandbox's first process, as seen outside; `<sandboxDir>/pid` holds it with its start time. */
   readonly pid: number;
 }
 
@@ -44,8 +42,6 @@ function requestFields(identifier: number, request: LaunchRequest): Field[] {
     [FIELD.REQUEST, identifier],
     [FIELD.DIRECTORY, request.sandboxDir],
     [FIELD.IDENTITY, request.identity.mode === 'ranged'],
-    [FIELD.BWRAP_PATH, request.bwrapPath],
-    [FIELD.BWRAP_ARGUMENTS, `${request.bwrapArguments.join('\0')}\0`],
     [FIELD.TOKEN, request.token],
     [FIELD.REMAINING_MS, Math.ceil(request.deadlineMs)],
     [FIELD.CAP_MS, Math.ceil(request.capMs)],
@@ -56,7 +52,7 @@ function requestFields(identifier: number, request: LaunchRequest): Field[] {
   if (request.processLimit !== undefined) fields.push([FIELD.PROCESS_LIMIT, request.processLimit]);
   for (const name of request.ownedDirectories) fields.push([FIELD.OWNED_DIRECTORY, name]);
   for (const file of request.cgroupFiles) fields.push([FIELD.CGROUP_FILE, file]);
-  for (const path of request.stagedPaths) fields.push([FIELD.STAGED, path]);
+  for (const step of request.boxSteps) fields.push([FIELD.BOX_STEP, step]);
   return fields;
 }
 
@@ -79,18 +75,15 @@ export class Launcher implements FrameHandler {
   }
 
   launch(request: LaunchRequest): Promise<LaunchResult> {
-    return this.#ask(FRAME.LAUNCH, (identifier) => requestFields(identifier, request));
-  }
-
-  /**
-   * Moves the helper itself into the cgroups of these `cgroup.procs` files: the next sandbox is born in them. To be
-   * moved costs a process milliseconds; this way nobody waits for them.
-   */
-  async park(cgroupFiles: readonly string[]): Promise<void> {
-    await this.#ask(FRAME.PARK, (identifier) => [
-      [FIELD.REQUEST, identifier],
-      ...cgroupFiles.map((file): Field => [FIELD.CGROUP_FILE, file]),
-    ]);
+    if (this.#closed) return Promise.reject(new AgentError('internal', 'the launcher is closed'));
+    const identifier = ++this.#identifier;
+    return new Promise((resolve, reject) => {
+      const frame = encodeFrame(FRAME.LAUNCH, requestFields(identifier, request));
+      const child = this.#start();
+      this.#pending.set(identifier, { resolve, reject });
+      this.#keepAlive(true);
+      child.stdin?.write(frame);
+    });
   }
 
   /** Requests still running are answered first. */
@@ -120,26 +113,6 @@ export class Launcher implements FrameHandler {
     else pending?.reject(errorOf(payload));
     if (this.#pending.size === 0 && !this.#closed) this.#keepAlive(false);
     return true;
-  }
-
-  /** Ends the helper, wherever it sits; the next request begins a new one. */
-  leave(): void {
-    const child = this.#child;
-    if (child === undefined) return;
-    child.kill('SIGKILL');
-    this.#ended(child);
-  }
-
-  #ask(type: number, fields: (identifier: number) => readonly Field[]): Promise<LaunchResult> {
-    if (this.#closed) return Promise.reject(new AgentError('internal', 'the launcher is closed'));
-    const identifier = ++this.#identifier;
-    return new Promise((resolve, reject) => {
-      const frame = encodeFrame(type, fields(identifier));
-      const child = this.#start();
-      this.#pending.set(identifier, { resolve, reject });
-      this.#keepAlive(true);
-      child.stdin?.write(frame);
-    });
   }
 
   #start(): ChildProcess {

@@ -36,7 +36,6 @@ export const FRAME = {
   LAUNCH: 96,
   LAUNCHED: 97,
   LAUNCH_FAILED: 98,
-  PARK: 99,
 } as const;
 
 export const FIELD = {
@@ -89,12 +88,10 @@ export const FIELD = {
   CGROUP_FILE: 62,
   IDENTITY: 63,
   ID_BASE: 64,
-  BWRAP_PATH: 65,
-  BWRAP_ARGUMENTS: 66,
+  BOX_STEP: 65,
   LOG_LIMIT: 67,
   MAX_SESSIONS: 68,
   OWNED_DIRECTORY: 69,
-  STAGED: 70,
   DEADLINE_NS: 71,
   CAP_NS: 72,
   PROCESS_LIMIT: 73,
