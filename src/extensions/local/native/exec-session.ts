@@ -1,5 +1,6 @@
 import { AgentError } from './agent-error.ts';
-import { type AgentAddress, Channel, type ReceivedFrame } from './channel.ts';
+import { Channel, type ReceivedFrame } from './channel.ts';
+import type { Dial } from './dial.ts';
 import { FIELD, type Field, Fields, FRAME, PROTOCOL_MAX_PAYLOAD } from './wire.ts';
 
 export interface ExecSpec {
@@ -82,18 +83,12 @@ function exitOf(payload: Buffer): ExecExit {
 class AttachedSession implements ExecSession {
   readonly pid: number;
   readonly exit: Promise<ExecExit>;
-  readonly #address: AgentAddress;
+  readonly #dial: Dial;
   readonly #channel: Channel;
   readonly #finished: () => boolean;
 
-  constructor(
-    address: AgentAddress,
-    channel: Channel,
-    pid: number,
-    exit: Promise<ExecExit>,
-    finished: () => boolean,
-  ) {
-    this.#address = address;
+  constructor(dial: Dial, channel: Channel, pid: number, exit: Promise<ExecExit>, finished: () => boolean) {
+    this.#dial = dial;
     this.#channel = channel;
     this.pid = pid;
     this.exit = exit;
@@ -144,7 +139,7 @@ class AttachedSession implements ExecSession {
       [FIELD.PROCESS, this.pid],
       [FIELD.SIGNAL, signalNumber],
     ];
-    const channel = new Channel(this.#address, FRAME.SIGNAL_COMMAND, fields);
+    const channel = new Channel(this.#dial, FRAME.SIGNAL_COMMAND, fields);
     try {
       await channel.expect(FRAME.OK);
     } catch (error) {
@@ -169,7 +164,7 @@ class AttachedSession implements ExecSession {
 async function* noOutput(): AsyncGenerator<ExecOutput, void, undefined> {}
 
 /** Resolves when the command runs; a command that cannot start rejects with `not_found`, `denied` and the like. */
-export async function startExec(address: AgentAddress, spec: ExecSpec): Promise<ExecSession> {
+export async function startExec(dial: Dial, spec: ExecSpec): Promise<ExecSession> {
   const exit = Promise.withResolvers<ExecExit>();
   let finished = false;
   exit.promise.catch(() => undefined);
@@ -180,10 +175,10 @@ export async function startExec(address: AgentAddress, spec: ExecSpec): Promise<
     channel.close();
   };
   const options = { signal: spec.signal, onFrame, onFailure: (error: AgentError) => exit.reject(error) };
-  const channel = new Channel(address, FRAME.EXEC, requestFields(spec), options);
+  const channel = new Channel(dial, FRAME.EXEC, requestFields(spec), options);
   const started = await channel.expect(FRAME.STARTED);
   const pid = started.number(FIELD.PROCESS);
-  if (spec.detach !== true) return new AttachedSession(address, channel, pid, exit.promise, () => finished);
+  if (spec.detach !== true) return new AttachedSession(dial, channel, pid, exit.promise, () => finished);
   channel.close();
   return {
     pid,
@@ -191,7 +186,7 @@ export async function startExec(address: AgentAddress, spec: ExecSpec): Promise<
     write: () => Promise.reject(new AgentError('unsupported', 'a detached command has no input')),
     closeInput: () => undefined,
     signal: (signalNumber) =>
-      new AttachedSession(address, channel, pid, exit.promise, () => false).signal(signalNumber),
+      new AttachedSession(dial, channel, pid, exit.promise, () => false).signal(signalNumber),
     resize: () => undefined,
     exit: Promise.resolve(DETACHED_EXIT),
     close: () => undefined,
