@@ -1,10 +1,8 @@
 /** G8: one command in a sandbox that runs, through the HTTP API. */
-
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import { backendName } from '../../src/domain/ids.ts';
 import { Boxes } from '../../src/extensions/local/client.ts';
 import type { AgentClient } from '../../src/extensions/local/native/agent-client.ts';
@@ -61,7 +59,7 @@ export const g8: Row = {
     const id = await createSandbox(client, LOCAL);
     bench.atEnd(() => client.json('DELETE', `/v1/sandboxes/${id}`).then(() => undefined));
     const boxesDirectory = join(server.home, 'extensions', 'ext.local', 'boxes');
-    const boxes = new Boxes(boxesDirectory, readFileSync(join(server.home, 'secret')), createSystemClock());
+    const boxes = new Boxes(boxesDirectory, readFileSync(join(server.home, 'secret')));
     const name = backendName(id, 1);
     const agent = boxes.agent(name);
     const hop = await startHop(bench, join(boxes.path(name), 'agent.sock'), boxes.token(name));

@@ -4,11 +4,9 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseBackendName } from '../../domain/ids.ts';
 import { printable } from '../../domain/text.ts';
-import type { Clock } from '../../ports/clock.ts';
 import { isMissing } from './errors.ts';
 import { processStartTime } from './host.ts';
-import { AgentClient } from './native/agent-client.ts';
-import { dialer, SpareDialer } from './native/dial.ts';
+import { type AgentClient, connectAgent } from './native/agent-client.ts';
 
 /** What is written down before anything is started, so that a crash leaves a thing with a name. */
 export interface BoxRecord {
@@ -26,12 +24,10 @@ const LOG_TAIL_CHARACTERS = 300;
 export class Boxes {
   readonly directory: string;
   readonly #key: KeyObject;
-  readonly #clock: Clock;
-  readonly #dialers = new Map<string, SpareDialer>();
+  readonly #tokens = new Map<string, Uint8Array>();
   readonly #environments = new Map<string, Readonly<Record<string, string>>>();
 
-  constructor(directory: string, secret: Uint8Array, clock: Clock) {
-    this.#clock = clock;
+  constructor(directory: string, secret: Uint8Array) {
     this.directory = directory;
     this.#key = createSecretKey(secret);
   }
@@ -75,32 +71,21 @@ export class Boxes {
 
   forget(name: string): void {
     this.#environments.delete(name);
-    this.#dialers.get(name)?.close();
-    this.#dialers.delete(name);
+    this.#tokens.delete(name);
   }
 
   /** Known to this home alone, never stored: derived from the home's secret and the name. */
   token(name: string): Uint8Array {
-    return createHmac('sha256', this.#key).update(`agent:${name}`).digest();
+    let token = this.#tokens.get(name);
+    if (token === undefined) {
+      token = createHmac('sha256', this.#key).update(`agent:${name}`).digest();
+      this.#tokens.set(name, token);
+    }
+    return token;
   }
 
   agent(name: string): AgentClient {
-    return new AgentClient(this.#dialer(name).dial);
-  }
-
-  /** To be called when a command has ended: the next one may follow soon. */
-  expectMore(name: string): void {
-    if (this.exists(name)) this.#dialer(name).prepare();
-  }
-
-  #dialer(name: string): SpareDialer {
-    let spare = this.#dialers.get(name);
-    if (spare === undefined) {
-      const socketPath = join(this.path(name), 'agent.sock');
-      spare = new SpareDialer(dialer({ socketPath, token: this.token(name) }), this.#clock);
-      this.#dialers.set(name, spare);
-    }
-    return spare;
+    return connectAgent({ socketPath: join(this.path(name), 'agent.sock'), token: this.token(name) });
   }
 
   /** The sandbox's first process as seen outside, while it lives; its end ends every other. */

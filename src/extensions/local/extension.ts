@@ -69,7 +69,7 @@ class LocalExtension implements Extension {
     this.#config = readConfig(context.environment);
     const boxesDirectory = join(context.directory, 'boxes');
     mkdirSync(boxesDirectory, { recursive: true, mode: 0o700 });
-    this.#boxes = new Boxes(boxesDirectory, context.secret, context.clock);
+    this.#boxes = new Boxes(boxesDirectory, context.secret);
     this.#cgroups = new Cgroups(findCgroups(readCgroupFiles()), context.clock);
     this.#slots = new IdentitySlots(join(context.directory, 'ids'), context.entropy);
     this.#slots.releaseAbandoned((name) => this.#boxes.exists(name));

@@ -91,7 +91,6 @@ export class LocalSessions implements Sessions {
         detach: spec.detach,
         signal,
       });
-      session.exit.catch(() => undefined).then(() => this.#boxes.expectMore(reference.name)); // told to its reader
       return sessionOf(session);
     });
   }

@@ -16,7 +16,6 @@ enum inherited_descriptor {
 
 #define SESSIONS_LIMIT 256
 #define HANDSHAKE_MS 5000
-#define REQUEST_MS 60000
 #define USER_ID 1000
 #define PATH_CAPACITY 4096
 /* Payload of one data frame; the buffer adds the header in front. */

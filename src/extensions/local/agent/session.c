@@ -116,8 +116,6 @@ void session_run(struct agent *agent, struct slot *slot, int descriptor) {
   /* Neither copy of the token is needed any more, and none may reach a command's process. */
   explicit_bzero(agent->token, sizeof agent->token);
   explicit_bzero(session.connection.input, session.connection.start);
-  /* A client may greet ahead of its request. */
-  if (welcome) deadline = now_ns() + REQUEST_MS * NANOSECONDS_PER_MILLISECOND;
   struct frame request;
   if (welcome && connection_wait(&session.connection, &request, deadline)) {
     if (fields_valid(request.payload)) {

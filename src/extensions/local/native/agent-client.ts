@@ -1,9 +1,17 @@
 import type { Duplex } from 'node:stream';
 import { AgentError } from './agent-error.ts';
-import { Channel } from './channel.ts';
-import { type AgentAddress, type Dial, dialer } from './dial.ts';
+import { type AgentAddress, Channel } from './channel.ts';
 import { type ExecSession, type ExecSpec, startExec } from './exec-session.ts';
-import { FIELD, FILE_TYPES, type Field, Fields, type FileType, FRAME, PROTOCOL_MAX_PAYLOAD } from './wire.ts';
+import {
+  FIELD,
+  FILE_TYPES,
+  type Field,
+  Fields,
+  type FileType,
+  FRAME,
+  PROTOCOL_MAX_PAYLOAD,
+  PROTOCOL_TOKEN_BYTES,
+} from './wire.ts';
 
 export interface AgentStatus {
   readonly protocolVersion: number;
@@ -67,11 +75,12 @@ function fileInfo(fields: Fields): Omit<FileInfo, 'link'> {
 
 /** Talks to one sandbox's agent; each request is a connection of its own. */
 export class AgentClient {
-  readonly #dial: Dial;
+  readonly #address: AgentAddress;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(dial: Dial, signal?: AbortSignal) {
-    this.#dial = dial;
+  constructor(address: AgentAddress, signal?: AbortSignal) {
+    if (address.token.byteLength !== PROTOCOL_TOKEN_BYTES) throw new RangeError('a token has 32 bytes');
+    this.#address = address;
     this.#signal = signal;
   }
 
@@ -107,7 +116,7 @@ export class AgentClient {
   }
 
   exec(spec: ExecSpec): Promise<ExecSession> {
-    return startExec(this.#dial, { ...spec, signal: this.#combine(spec.signal) });
+    return startExec(this.#address, { ...spec, signal: this.#combine(spec.signal) });
   }
 
   /** Signals the process group of a running command, detached ones included. */
@@ -210,7 +219,7 @@ export class AgentClient {
   /** A connection to a TCP port on the loopback address inside. */
   async forward(port: number, options: RequestOptions = {}): Promise<Duplex> {
     const signal = this.#combine(options.signal);
-    const channel = new Channel(this.#dial, FRAME.FORWARD, [[FIELD.PORT, port]], {
+    const channel = new Channel(this.#address, FRAME.FORWARD, [[FIELD.PORT, port]], {
       signal,
       rawAfterOk: true,
     });
@@ -228,7 +237,7 @@ export class AgentClient {
   }
 
   #open(type: number, fields: readonly Field[], options: RequestOptions): Channel {
-    return new Channel(this.#dial, type, fields, { signal: this.#combine(options.signal) });
+    return new Channel(this.#address, type, fields, { signal: this.#combine(options.signal) });
   }
 
   #combine(signal: AbortSignal | undefined): AbortSignal | undefined {
@@ -238,5 +247,5 @@ export class AgentClient {
 }
 
 export function connectAgent(options: AgentAddress & { readonly signal?: AbortSignal }): AgentClient {
-  return new AgentClient(dialer(options), options.signal);
+  return new AgentClient({ socketPath: options.socketPath, token: options.token }, options.signal);
 }

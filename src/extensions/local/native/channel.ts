@@ -1,6 +1,7 @@
-import type { Socket } from 'node:net';
+import { closeSync, openSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { basename, dirname } from 'node:path';
 import { AgentError, fromSocketError } from './agent-error.ts';
-import type { Dial } from './dial.ts';
 import {
   ERROR_CODES,
   encodeFrame,
@@ -11,7 +12,14 @@ import {
   FRAME,
   FrameDecoder,
   type FrameHandler,
+  PROTOCOL_MAGIC,
+  PROTOCOL_VERSION,
 } from './wire.ts';
+
+export interface AgentAddress {
+  readonly socketPath: string;
+  readonly token: Uint8Array;
+}
 
 export interface ReceivedFrame {
   readonly type: number;
@@ -23,6 +31,8 @@ const PAUSE_BYTES = 1_048_576;
 /** What a queued frame takes beside its payload: a flood of empty ones is held back too. */
 const FRAME_COST_BYTES = 256;
 const RESUME_BYTES = 262_144;
+/** What fits into a socket address, without the closing zero. */
+const LONGEST_SOCKET_PATH = 107;
 /** The usual end of a request that nobody waits for any more; made once, since a stack costs more than the request. */
 const CLOSED = new AgentError('disconnected', 'the connection was closed');
 const STREAMED: ReadonlySet<number> = new Set([FRAME.STDOUT, FRAME.STDERR, FRAME.DATA]);
@@ -52,7 +62,24 @@ function encodeRequest(type: number, fields: readonly Field[]): Buffer {
   }
 }
 
-/** One connection for one request: sends it, then hands out the answers in order. */
+/** Opens a connection; a path that is too long goes through a descriptor of its directory. */
+function openSocket(socketPath: string): Socket {
+  if (Buffer.byteLength(socketPath) <= LONGEST_SOCKET_PATH) {
+    return connect({ path: socketPath, allowHalfOpen: true });
+  }
+  const directory = openSync(dirname(socketPath), 'r');
+  const socket = connect({ path: `/proc/self/fd/${directory}/${basename(socketPath)}`, allowHalfOpen: true });
+  const close = () => {
+    socket.off('connect', close);
+    socket.off('close', close);
+    closeSync(directory);
+  };
+  socket.on('connect', close);
+  socket.on('close', close);
+  return socket;
+}
+
+/** One connection for one request: sends magic, HELLO and the request at once, then hands out the answers in order. */
 export class Channel implements FrameHandler {
   readonly #socket: Socket;
   readonly #decoder = new FrameDecoder();
@@ -63,11 +90,15 @@ export class Channel implements FrameHandler {
   #failure: AgentError | undefined;
   #raw = false;
 
-  constructor(dial: Dial, type: number, fields: readonly Field[], options: ChannelOptions = {}) {
+  constructor(address: AgentAddress, type: number, fields: readonly Field[], options: ChannelOptions = {}) {
     const request = encodeRequest(type, fields);
+    const hello = encodeFrame(FRAME.HELLO, [
+      [FIELD.VERSION, PROTOCOL_VERSION],
+      [FIELD.TOKEN, address.token],
+    ]);
     const signal = options.signal;
     this.#options = options;
-    this.#socket = dial();
+    this.#socket = openSocket(address.socketPath);
     this.#socket.on('error', (error) => this.#fail(fromSocketError(error)));
     if (signal?.aborted) {
       this.#abort();
@@ -77,7 +108,7 @@ export class Channel implements FrameHandler {
     this.#socket.on('data', this.#received);
     this.#socket.on('end', this.#ended);
     this.#socket.on('close', this.#ended);
-    this.#socket.write(request);
+    this.#socket.write(Buffer.concat([Buffer.from(PROTOCOL_MAGIC, 'latin1'), hello, request]));
   }
 
   streams(type: number): boolean {

@@ -1,6 +1,5 @@
 import { AgentError } from './agent-error.ts';
-import { Channel, type ReceivedFrame } from './channel.ts';
-import type { Dial } from './dial.ts';
+import { type AgentAddress, Channel, type ReceivedFrame } from './channel.ts';
 import { FIELD, type Field, Fields, FRAME, PROTOCOL_MAX_PAYLOAD } from './wire.ts';
 
 export interface ExecSpec {
@@ -83,12 +82,18 @@ function exitOf(payload: Buffer): ExecExit {
 class AttachedSession implements ExecSession {
   readonly pid: number;
   readonly exit: Promise<ExecExit>;
-  readonly #dial: Dial;
+  readonly #address: AgentAddress;
   readonly #channel: Channel;
   readonly #finished: () => boolean;
 
-  constructor(dial: Dial, channel: Channel, pid: number, exit: Promise<ExecExit>, finished: () => boolean) {
-    this.#dial = dial;
+  constructor(
+    address: AgentAddress,
+    channel: Channel,
+    pid: number,
+    exit: Promise<ExecExit>,
+    finished: () => boolean,
+  ) {
+    this.#address = address;
     this.#channel = channel;
     this.pid = pid;
     this.exit = exit;
@@ -139,7 +144,7 @@ class AttachedSession implements ExecSession {
       [FIELD.PROCESS, this.pid],
       [FIELD.SIGNAL, signalNumber],
     ];
-    const channel = new Channel(this.#dial, FRAME.SIGNAL_COMMAND, fields);
+    const channel = new Channel(this.#address, FRAME.SIGNAL_COMMAND, fields);
     try {
       await channel.expect(FRAME.OK);
     } catch (error) {
@@ -164,7 +169,7 @@ class AttachedSession implements ExecSession {
 async function* noOutput(): AsyncGenerator<ExecOutput, void, undefined> {}
 
 /** Resolves when the command runs; a command that cannot start rejects with `not_found`, `denied` and the like. */
-export async function startExec(dial: Dial, spec: ExecSpec): Promise<ExecSession> {
+export async function startExec(address: AgentAddress, spec: ExecSpec): Promise<ExecSession> {
   const exit = Promise.withResolvers<ExecExit>();
   let finished = false;
   exit.promise.catch(() => undefined);
@@ -175,10 +180,10 @@ export async function startExec(dial: Dial, spec: ExecSpec): Promise<ExecSession
     channel.close();
   };
   const options = { signal: spec.signal, onFrame, onFailure: (error: AgentError) => exit.reject(error) };
-  const channel = new Channel(dial, FRAME.EXEC, requestFields(spec), options);
+  const channel = new Channel(address, FRAME.EXEC, requestFields(spec), options);
   const started = await channel.expect(FRAME.STARTED);
   const pid = started.number(FIELD.PROCESS);
-  if (spec.detach !== true) return new AttachedSession(dial, channel, pid, exit.promise, () => finished);
+  if (spec.detach !== true) return new AttachedSession(address, channel, pid, exit.promise, () => finished);
   channel.close();
   return {
     pid,
@@ -186,7 +191,7 @@ export async function startExec(dial: Dial, spec: ExecSpec): Promise<ExecSession
     write: () => Promise.reject(new AgentError('unsupported', 'a detached command has no input')),
     closeInput: () => undefined,
     signal: (signalNumber) =>
-      new AttachedSession(dial, channel, pid, exit.promise, () => false).signal(signalNumber),
+      new AttachedSession(address, channel, pid, exit.promise, () => false).signal(signalNumber),
     resize: () => undefined,
     exit: Promise.resolve(DETACHED_EXIT),
     close: () => undefined,
