@@ -8,6 +8,8 @@ import { createExtension } from '../../src/extensions/local/extension.ts';
 import { EXTENSIONS } from '../../src/extensions/registry.gen.ts';
 import type { ExtensionContext, SandboxSpec } from '../../src/ports/extension.ts';
 
+import { NO_HOSTS } from './no-hosts.ts';
+
 const SPEC: SandboxSpec = {
   isolationLevel: 'process',
   network: { default: 'deny', egress: [] },
@@ -37,6 +39,7 @@ export function localContext(
     clock: createSystemClock(),
     entropy: SYSTEM_ENTROPY,
     environment: { PATH: process.env.PATH, ...environment },
+    hosts: NO_HOSTS,
   };
 }
 

@@ -9,6 +9,7 @@ import type { FaultRuleInput } from '../../src/extensions/simulated/config.ts';
 import { createExtension } from '../../src/extensions/simulated/extension.ts';
 import type { Extension, ExtensionContext, SandboxSpec } from '../../src/ports/extension.ts';
 import { parseManifest } from '../../src/ports/manifest.ts';
+import { NO_HOSTS } from './no-hosts.ts';
 import { setFaults } from './simulated-backend.ts';
 import { readSimulatedTruth } from './simulated-truth.ts';
 
@@ -50,6 +51,7 @@ export function simulatedContext(
     clock: createSystemClock(),
     entropy: SYSTEM_ENTROPY,
     environment,
+    hosts: NO_HOSTS,
   };
 }
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { copyFile, lchown, mkdir, readdir, readFile, readlink, symlink } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import ignore, { type Ignore } from 'ignore';
+import { type IgnoreRules, isIgnored, parseIgnoreRules } from '../../domain/ignore-rules.ts';
 import { LIMITS } from '../../domain/limits.ts';
 import { linkStaysBelow } from '../../domain/link.ts';
 import { printable } from '../../domain/text.ts';
@@ -16,11 +16,6 @@ export interface CopyOptions {
   readonly signal: AbortSignal;
 }
 
-interface Rules {
-  readonly directory: string;
-  readonly matcher: Ignore;
-}
-
 interface Walk {
   readonly source: string;
   readonly target: string;
@@ -28,25 +23,15 @@ interface Walk {
   entries: number;
 }
 
-async function rulesOf(walk: Walk, relative: string): Promise<Rules[]> {
+async function rulesOf(walk: Walk, relative: string): Promise<IgnoreRules[]> {
   if (!walk.options.respectGitignore) return [];
   try {
     const text = await readFile(join(walk.source, relative, '.gitignore'), 'utf8');
-    return [{ directory: relative, matcher: ignore().add(text) }];
+    return [parseIgnoreRules(relative, text)];
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
     throw error;
   }
-}
-
-function isIgnored(rules: readonly Rules[], path: string, isDirectory: boolean): boolean {
-  let ignored = false;
-  for (const { directory, matcher } of rules) {
-    const verdict = matcher.test(posix.relative(directory, path) + (isDirectory ? '/' : ''));
-    if (verdict.ignored) ignored = true;
-    else if (verdict.unignored) ignored = false;
-  }
-  return ignored;
 }
 
 async function copyLink(walk: Walk, relative: string): Promise<void> {
@@ -61,7 +46,7 @@ async function copyEntry(
   walk: Walk,
   relative: string,
   kind: 'directory' | 'file' | 'link',
-  rules: readonly Rules[],
+  rules: readonly IgnoreRules[],
 ): Promise<void> {
   const to = join(walk.target, relative);
   if (kind === 'link') await copyLink(walk, relative);
@@ -71,7 +56,7 @@ async function copyEntry(
   if (kind === 'directory') await copyDirectory(walk, relative, rules);
 }
 
-async function copyDirectory(walk: Walk, relative: string, outer: readonly Rules[]): Promise<void> {
+async function copyDirectory(walk: Walk, relative: string, outer: readonly IgnoreRules[]): Promise<void> {
   const rules = [...outer, ...(await rulesOf(walk, relative))];
   for (const entry of await readdir(join(walk.source, relative), { withFileTypes: true })) {
     walk.options.signal.throwIfAborted();

@@ -1,0 +1,84 @@
+/** Making one stack on its host. A crash at any point leaves a thing with a name and a deadline there. */
+import { ExtensionError, type ProvisionRequest } from '../../ports/extension.ts';
+import type { HostClient, Place } from './client.ts';
+import { renderStack } from './compose-file-render.ts';
+import { readRequest } from './config.ts';
+import { upError } from './errors.ts';
+import { listRepository } from './repository.ts';
+import type { PlannedStack } from './stack.ts';
+import type { StackRecord } from './status.ts';
+
+const UPLOAD_MS = 10 * 60_000;
+const UP_MS = 20 * 60_000;
+const COMPOSE_FILE = 'compose.yaml';
+
+export interface MakeRequest {
+  readonly request: ProvisionRequest;
+  readonly planned: PlannedStack;
+  readonly record: StackRecord;
+}
+
+export function recordOf(request: ProvisionRequest, planned: PlannedStack): StackRecord {
+  const ports = planned.stack.services.find(({ name }) => name === planned.service)?.ports ?? [];
+  return {
+    tags: request.tags,
+    service: planned.service,
+    finishing: [...planned.finishing],
+    ports: [...ports],
+  };
+}
+
+async function upload(client: HostClient, place: Place, { request, planned }: MakeRequest): Promise<void> {
+  if (planned.repository === null) return;
+  const files = await listRepository(planned.repository, readRequest(request.spec), request.signal);
+  await client.link.upload({
+    from: planned.repository,
+    to: place.directory,
+    files,
+    signal: request.signal,
+    timeoutMs: UPLOAD_MS,
+  });
+}
+
+function composeText(place: Place, { request, planned }: MakeRequest): string {
+  const { resources, network } = request.spec;
+  return renderStack(planned.stack, {
+    name: request.name,
+    epoch: request.epoch,
+    tags: request.tags,
+    workspaceDirectory: place.directory,
+    memoryMb: resources.memoryMb,
+    cpu: resources.cpu,
+    processes: resources.processes,
+    networkDeny: network.default === 'deny',
+  });
+}
+
+/** Directory and record, then the host's reaper, then files, then the stack: nothing is there without an end. */
+export async function makeStack(client: HostClient, place: Place, making: MakeRequest): Promise<void> {
+  const { request, record } = making;
+  const { signal } = request;
+  const text = composeText(place, making);
+  const { compose } = await client.engine(signal);
+  await client.prepare(place, request.epoch, `${JSON.stringify(record)}\n`, signal);
+  await client.arm(place, request.ownDeadlineMs, request.ownDeadlineCapMs, signal);
+  await upload(client, place, making);
+  await client.writeState(place, COMPOSE_FILE, text, signal);
+  const file = client.statePath(place, COMPOSE_FILE);
+  const words = [
+    ...compose,
+    '-p',
+    request.name,
+    '-f',
+    file,
+    '--env-file',
+    '/dev/null',
+    'up',
+    '-d',
+    '--remove-orphans',
+  ];
+  const result = await client.up(place, words, UP_MS, signal);
+  if (result.exitCode === 0) return;
+  if (signal.aborted) throw new ExtensionError('ambiguous', 'Bringing the stack up was given up.');
+  throw upError(result.stderr);
+}

@@ -1,0 +1,162 @@
+/** What of a repository goes to the host, and where its Compose file is. */
+import { lstat, readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import { parseDocument } from 'yaml';
+import { type IgnoreRules, isIgnored, parseIgnoreRules } from '../../domain/ignore-rules.ts';
+import { LIMITS } from '../../domain/limits.ts';
+import { linkStaysBelow } from '../../domain/link.ts';
+import { printable } from '../../domain/text.ts';
+import { ExtensionError } from '../../ports/extension.ts';
+import type { ComposeRequest } from './config.ts';
+
+const MANIFEST = 'e2e/e2e.yml';
+const USUAL_FILES = [
+  'e2e/compose.yml',
+  'compose.yaml',
+  'compose.yml',
+  'docker-compose.yaml',
+  'docker-compose.yml',
+];
+const FILE_BYTES_MAX = 256 * 1024;
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR'].includes(String(error.code));
+}
+
+/** The directory a repository input names. Refuses, in one sentence, what cannot be copied. */
+export async function repositoryDirectory(path: string): Promise<string> {
+  try {
+    const resolved = await realpath(path);
+    if ((await stat(resolved)).isDirectory()) return resolved;
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    throw new ExtensionError('invalid', `The repository ${printable(path)} does not exist.`, {
+      cause: error,
+    });
+  }
+  throw new ExtensionError('invalid', `The repository ${printable(path)} is not a directory.`);
+}
+
+/** A plain file of the repository, or null where there is none. A link is refused: it could lead anywhere. */
+async function readPlainFile(repository: string, path: string): Promise<string | null> {
+  const clean = posix.normalize(path);
+  if (posix.isAbsolute(clean) || clean.startsWith('..') || clean.includes('\0')) {
+    throw new ExtensionError(
+      'invalid',
+      `The Compose file ${printable(path)} must lie inside the repository.`,
+    );
+  }
+  try {
+    const place = join(repository, clean);
+    const [kind, real] = [await lstat(place), await realpath(place)];
+    if (!kind.isFile() || real !== join(await realpath(repository), clean)) {
+      throw new ExtensionError('invalid', `${printable(path)} in the repository is not a plain file.`);
+    }
+    if (kind.size > FILE_BYTES_MAX) throw new ExtensionError('invalid', `${printable(path)} is too large.`);
+    return await readFile(place, 'utf8');
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+async function fileOfManifest(repository: string): Promise<string | null> {
+  const text = await readPlainFile(repository, MANIFEST);
+  if (text === null) return null;
+  const document = parseDocument(text, { uniqueKeys: true });
+  const broken = document.errors[0];
+  if (broken !== undefined) {
+    const line = broken.linePos?.[0].line ?? 1;
+    throw new ExtensionError('invalid', `${MANIFEST}:${line}: ${broken.message.split('\n')[0]}`);
+  }
+  const named = document.get('compose_file');
+  if (named === undefined) return null;
+  if (typeof named === 'string' && named !== '') return named;
+  throw new ExtensionError('invalid', `${MANIFEST}: compose_file must be a path.`);
+}
+
+export interface ComposeFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** As the input says, else `e2e/e2e.yml`, else `e2e/compose.yml`, else the usual names at the root. */
+export async function findComposeFile(repository: string, asked: string | null): Promise<ComposeFile> {
+  const named = asked ?? (await fileOfManifest(repository));
+  for (const path of named === null ? USUAL_FILES : [named]) {
+    const text = await readPlainFile(repository, path);
+    if (text !== null) return { path, text };
+  }
+  throw new ExtensionError(
+    'invalid',
+    named === null
+      ? `The repository has no Compose file; looked for ${USUAL_FILES.join(', ')}.`
+      : `The Compose file ${printable(named)} is not in the repository.`,
+  );
+}
+
+interface Walk {
+  readonly root: string;
+  readonly request: Pick<ComposeRequest, 'respectGitignore' | 'withGit'>;
+  readonly signal: AbortSignal;
+  readonly files: string[];
+}
+
+async function rulesOf(walk: Walk, directory: string): Promise<IgnoreRules[]> {
+  if (!walk.request.respectGitignore) return [];
+  try {
+    return [parseIgnoreRules(directory, await readFile(join(walk.root, directory, '.gitignore'), 'utf8'))];
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+}
+
+async function walkDirectory(walk: Walk, directory: string, outer: readonly IgnoreRules[]): Promise<void> {
+  const rules = [...outer, ...(await rulesOf(walk, directory))];
+  for (const entry of await readdir(join(walk.root, directory), { withFileTypes: true })) {
+    walk.signal.throwIfAborted();
+    const path = posix.join(directory, entry.name);
+    if (entry.name === '.git' && !walk.request.withGit) continue;
+    if (isIgnored(rules, path, entry.isDirectory())) continue;
+    if (entry.isSymbolicLink()) await refuseLinkOut(walk, path);
+    walk.files.push(path);
+    if (walk.files.length > LIMITS.repositoryEntries) {
+      throw new ExtensionError(
+        'invalid',
+        `The repository has more than ${LIMITS.repositoryEntries} entries.`,
+      );
+    }
+    if (entry.isDirectory()) await walkDirectory(walk, path, rules);
+  }
+}
+
+async function refuseLinkOut(walk: Walk, path: string): Promise<void> {
+  if (linkStaysBelow(path, await readlink(join(walk.root, path)))) return;
+  throw new ExtensionError('invalid', `The link ${printable(path)} in the repository leads out of it.`);
+}
+
+/** Relative paths of everything that goes up. */
+export async function listRepository(
+  root: string,
+  request: Walk['request'],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const walk: Walk = { root, request, signal, files: [] };
+  await walkDirectory(walk, '', []);
+  return walk.files;
+}
+
+/** Nothing that the engine opens on the host may be a link there: what it leads to is not of the workspace. */
+export async function refuseLinkedPaths(root: string, paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const parts = posix.normalize(path).split('/');
+    for (let length = 1; length <= parts.length; length += 1) {
+      const part = parts.slice(0, length).join('/');
+      const kind = await lstat(join(root, part)).catch(() => null); // not there: the engine says so itself
+      if (kind?.isSymbolicLink()) {
+        throw new ExtensionError('invalid', `${printable(part)} is used by the Compose file and is a link.`);
+      }
+    }
+  }
+}

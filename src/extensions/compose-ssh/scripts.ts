@@ -1,0 +1,170 @@
+/**
+ * What runs on a host, as constant texts for its `sh`; everything that varies is an argument. Exit codes of ours:
+ * 65 the base directory cannot be used, 66 another incarnation, 70 the engine does not answer.
+ *
+ * A sandbox has `<base>/<key>`, the workspace, and `<base>/.sandboxer/<key>`, what is ours: containers may write to the first
+ * and never see the second, since what lies there is run on the host.
+ */
+
+/** $1 base directory, $2 key, $3 name, $4 engine: of every script about one sandbox. */
+const PLACE = `
+base=$1 name=$3 engine=$4 dir=$1/$2 state=$1/.sandboxer/$2
+`;
+
+/** $5 epoch; the record comes by standard input. */
+export const PREPARE = `${PLACE}
+epoch=$5
+if [ -L "$base" ] || ! mkdir -p -- "$base" || ! [ -O "$base" ]; then
+  echo "$base cannot be used: it is a link or belongs to somebody else" >&2; exit 65
+fi
+mkdir -p -- "$state" && chmod 700 "$base/.sandboxer" && mkdir -p -- "$dir" || exit 1
+held=$(cat "$state/epoch" 2>/dev/null || echo "$epoch")
+if [ "$held" != "$epoch" ]; then echo "$held" >&2; exit 66; fi
+cat >"$state/record.json" && printf '%s\\n' "$epoch" >"$state/epoch"
+`;
+
+/** $5 name of a file of ours; the content comes by standard input. */
+export const WRITE_FILE = `${PLACE}
+umask 077
+cat >"$state/$5.new" && mv -- "$state/$5.new" "$state/$5"
+`;
+
+/** Containers, networks, volumes and built images, then the files. Safe to repeat. */
+const REMOVE = `
+remove() {
+  for process in /proc/[0-9]*; do
+    if tr '\\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q -- "-p $name -f"; then kill -9 "\${process#/proc/}" 2>/dev/null; fi
+  done
+  for label in "sandboxer.name=$name" "com.docker.compose.project=$name"; do
+    found=$("$engine" ps -aq --filter "label=$label") || return 70
+    [ -z "$found" ] || "$engine" rm -f -v $found >/dev/null || return 70
+    found=$("$engine" network ls -q --filter "label=$label") || return 70
+    [ -z "$found" ] || "$engine" network rm $found >/dev/null || return 70
+    found=$("$engine" volume ls -q --filter "label=$label") || return 70
+    [ -z "$found" ] || "$engine" volume rm -f $found >/dev/null || return 70
+  done
+  for reference in "$name-*" "\${name}_*"; do
+    found=$("$engine" images -q --filter "reference=$reference") || return 70
+    [ -z "$found" ] || "$engine" rmi -f $found >/dev/null || return 70
+  done
+  rm -rf -- "$dir" "$state" || return 1
+  rmdir -- "$base/.sandboxer" 2>/dev/null || true
+}
+`;
+
+/** Runs on the host by itself until the deadline, however often that moves, and tries until everything is gone. */
+export const REAPER = `${PLACE}${REMOVE}
+cd / || exit 1
+while deadline=$(cat "$state/deadline" 2>/dev/null); do
+  left=$((deadline - $(cut -d. -f1 /proc/uptime)))
+  if [ "$left" -le 0 ]; then remove; left=5; fi
+  [ "$left" -le 5 ] || left=5
+  sleep "$left"
+done
+`;
+
+/**
+ * $5 seconds to the deadline, $6 seconds to the latest one or nothing to keep it. Times count from the start of the
+ * machine: a wrong or a moving clock does not matter. Says the seconds granted.
+ */
+export const ARM = `${PLACE}
+now=$(cut -d. -f1 /proc/uptime)
+[ -z "$6" ] || echo $((now + $6)) >"$state/latest"
+deadline=$((now + $5)) latest=$(cat "$state/latest") || exit 1
+[ "$deadline" -le "$latest" ] || deadline=$latest
+echo "$deadline" >"$state/deadline.new" && mv -- "$state/deadline.new" "$state/deadline" || exit 1
+pid=$(cat "$state/reaper.pid" 2>/dev/null || echo none)
+if ! tr '\\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "$name"; then
+  if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] &&
+    systemd-run --quiet --collect --unit="sandboxer-$name" -- sh "$state/reaper.sh" "$1" "$2" "$3" "$4" 2>/dev/null; then
+    systemctl show --property=MainPID --value "sandboxer-$name" >"$state/reaper.pid"
+  else
+    setsid sh "$state/reaper.sh" "$1" "$2" "$3" "$4" </dev/null >/dev/null 2>&1 &
+    echo $! >"$state/reaper.pid"
+  fi
+fi
+echo $((deadline - now))
+`;
+
+export const DESTROY = `${PLACE}${REMOVE}
+pid=$(cat "$state/reaper.pid" 2>/dev/null || echo none)
+remove || exit $?
+if tr '\\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "reaper.sh.*$name"; then kill "$pid"; fi
+`;
+
+/** Lines of words apart by tabs; see `status.ts`. */
+export const OBSERVE = `${PLACE}
+if [ -e "$dir" ] || [ -e "$state" ]; then
+  printf 'directory\\t%s\\n' "$(cat "$state/epoch" 2>/dev/null)"
+  printf 'up\\t%s\\n' "$(cat "$state/up" 2>/dev/null)"
+  printf 'record\\t%s\\n' "$(head -n 1 "$state/record.json" 2>/dev/null)"
+fi
+found=$("$engine" ps -a --no-trunc --filter "label=sandboxer.name=$name" \\
+  --format '{{.ID}}\\t{{.Label "com.docker.compose.service"}}\\t{{.State}}\\t{{.Status}}') || exit 70
+[ -z "$found" ] || printf '%s\\n' "$found" | sed 's/^/container\\t/'
+for kind in network volume; do
+  found=$("$engine" $kind ls -q --filter "label=sandboxer.name=$name") || exit 70
+  [ -z "$found" ] || printf '%s\\n' "$found" | sed "s/^/$kind\\t/"
+done
+`;
+
+/** $1 base directory, $2 engine. Directories with their age and record, then names that the engine knows. */
+export const LIST = `
+base=$1 engine=$2
+now=$(date +%s)
+for dir in "$base/.sandboxer"/* "$base"/*; do
+  [ -d "$dir" ] || continue
+  key=\${dir##*/} state=$base/.sandboxer/\${dir##*/}
+  made=$(stat -c %Y "$state/epoch" 2>/dev/null || stat -c %Y "$dir")
+  printf 'directory\\t%s\\t%s\\t%s\\n' "$key" $((now - made)) "$(head -n 1 "$state/record.json" 2>/dev/null)"
+done
+for label in sandboxer.name com.docker.compose.project; do
+  for kind in 'ps -a' 'network ls' 'volume ls'; do
+    found=$("$engine" $kind --filter "label=$label" --format "{{.Label \\"$label\\"}}") || exit 70
+    [ -z "$found" ] || printf '%s\\n' "$found" | sed 's/^/name\\t/'
+  done
+done
+`;
+
+/** $1 base directory, then the Compose programs to try, each as one word. */
+export const PROBE = `
+base=$1; shift
+for compose in "$@"; do
+  $compose version >/dev/null 2>&1 || continue
+  printf 'compose\\t%s\\n' "$compose"
+  case $compose in podman*) engine=podman ;; *) engine=docker ;; esac
+  version=$($engine version --format '{{.Server.Version}}' 2>&1) || { printf 'silent\\t%s\\n' "$version" | head -n 1; break; }
+  printf 'engine\\t%s\\t%s\\n' "$engine" "$version"
+  case $engine in
+    docker) printf 'socket\\t%s\\n' "$(docker context inspect --format '{{.Endpoints.docker.Host}}')" ;;
+    podman) printf 'socket\\t%s\\n' "$(podman info --format '{{.Host.RemoteSocket.Path}}')" ;;
+  esac
+  printf 'containers\\t%s\\t%s\\n' "$($engine ps -q | wc -l)" "$($engine ps -q --filter label=sandboxer.name | wc -l)"
+  break
+done
+printf 'load\\t%s\\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
+printf 'processors\\t%s\\n' "$(grep -c ^processor /proc/cpuinfo)"
+printf 'memory\\t%s\\t%s\\n' "$(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)" "$(sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)"
+printf 'disk\\t%s\\n' "$(df -P -k / | tail -n 1)"
+place=$base
+while [ ! -e "$place" ]; do place=$(dirname -- "$place"); done
+[ -w "$place" ] || printf 'closed\\t%s\\n' "$place"
+printf 'room\\t%s\\n' "$(df -P -k "$place" | tail -n 1)"
+`;
+
+/** From $5 on the words of Compose. What it said and how it ended is kept for `observe`. */
+export const UP = `${PLACE}
+shift 4
+cd "$dir" || exit 1
+"$@" </dev/null >"$state/up.log" 2>&1
+code=$?
+echo "$code" >"$state/up"
+[ "$code" = 0 ] || tail -n 12 "$state/up.log" >&2
+exit "$code"
+`;
+
+/** $1 engine, $2 lines, then containers. */
+export const LAST_WORDS = `
+engine=$1 lines=$2; shift 2
+for container in "$@"; do "$engine" logs --tail "$lines" "$container" 2>&1; done
+`;
