@@ -16,6 +16,7 @@ const CAPABILITIES: Capabilities = {
   pause: false,
   meter: false,
   hostTelemetry: false,
+  hosts: false,
 };
 
 const HANDLE: Handle = { version: 1, data: {} };

@@ -52,11 +52,12 @@ function flagSpec(field: string, flag: string, schema: Schema, required: boolean
   };
 }
 
-function argumentSpec(field: string, schema: Schema): ArgumentSpec {
+function argumentSpec(field: string, schema: Schema, required: boolean): ArgumentSpec {
   return {
     field,
     description: schema.description ?? '',
     variadic: schema.type === 'array',
+    required,
     kind: isNumber(schema) ? 'number' : 'text',
   };
 }
@@ -69,7 +70,9 @@ function commandSpec(operation: Operation, cli: CliBinding): CommandSpec {
     words: cli.command,
     summary: operation.summary,
     shape: operation.shape,
-    arguments: cli.positional.map((field) => argumentSpec(field, fieldSchema(schema, field, operation.name))),
+    arguments: cli.positional.map((field) =>
+      argumentSpec(field, fieldSchema(schema, field, operation.name), required.includes(field)),
+    ),
     flags: Object.entries(cli.flags).map(([field, flag]) =>
       flagSpec(field, flag, fieldSchema(schema, field, operation.name), required.includes(field)),
     ),

@@ -6,21 +6,28 @@ import { diagnose } from './adapters/doctor/diagnose.ts';
 import { SYSTEM_ENTROPY } from './adapters/entropy/system-entropy.ts';
 import { createLazyRegistry, type InstalledExtension } from './adapters/extension-registry/lazy-registry.ts';
 import { clockAnchor, type Home, openHome } from './adapters/home/home.ts';
+import { createHostDirectory } from './adapters/host-directory/directory.ts';
+import { createLazyLinks } from './adapters/host-directory/lazy-links.ts';
 import { YamlProfileSource } from './adapters/profiles-yaml/source.ts';
+import { createSnapshotArchives } from './adapters/snapshot-archives/archives.ts';
 import { lockHome } from './adapters/store-sqlite/home-lock.ts';
 import { openSqliteStore } from './adapters/store-sqlite/store.ts';
 import { SandboxerError } from './domain/errors.ts';
 import { LIMITS } from './domain/limits.ts';
 import { Bus } from './engine/bus.ts';
+import { Captures } from './engine/captures.ts';
 import type { EngineContext, EngineSettings } from './engine/context.ts';
 import { Engine } from './engine/engine.ts';
+import { HostStates } from './engine/host-states.ts';
 import { RoutingMemory } from './engine/routing-memory.ts';
+import { removeSnapshotLeftovers } from './engine/snapshots.ts';
 import { EXTENSIONS } from './extensions/registry.gen.ts';
 import type { Installation } from './operations/operation.ts';
 import type { Clock } from './ports/clock.ts';
 import { type CrashPoints, NO_CRASH_POINTS } from './ports/crash-points.ts';
 import type { ExtensionContext } from './ports/extension.ts';
 import { type Log, SILENT_LOG } from './ports/log.ts';
+import type { Store } from './ports/store.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -94,6 +101,17 @@ function installedExtensions(): readonly InstalledExtension[] {
   }));
 }
 
+function openHosts(store: Store, home: Home, clock: Clock, environment: Environment) {
+  const { SANDBOXER_SSH_CONFIG: configFile } = environment;
+  const links = createLazyLinks(async () => {
+    const { createHostLinks } = await import('./adapters/host-links/links.ts');
+    const options = { directory: join(home.directory, 'links'), clock, environment };
+    return createHostLinks(configFile === undefined ? options : { ...options, configFile });
+  });
+  const file = join(home.directory, 'hosts.yaml');
+  return { links, hosts: createHostDirectory({ store, file, environment, links }) };
+}
+
 /**
  * Opens the home, takes its lock, and puts an engine together. The loops are not running yet. Rejects with
  * `home_locked`, `store_newer` or `store_unavailable`, having let go of everything.
@@ -109,25 +127,32 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
       ...(options.onFatal === undefined ? {} : { onFatal: options.onFatal }),
       reserveLog: options.staysUp ?? false,
     });
+    const { hosts, links } = openHosts(store, home, clock, environment);
     const contextOf = (id: string): ExtensionContext => ({
       directory: home.extensionDirectory(id),
       secret: home.secret,
       clock,
       entropy: SYSTEM_ENTROPY,
       environment,
+      hosts,
     });
     const context: EngineContext = {
       store,
       clock,
       entropy: SYSTEM_ENTROPY,
       extensions: createLazyRegistry(options.installed ?? installedExtensions(), contextOf),
+      hosts,
+      hostStates: new HostStates(clock),
       profiles: new YamlProfileSource(profileDirectories(environment, home.directory)),
       crashPoints: options.crashPoints ?? NO_CRASH_POINTS,
       log: options.log ?? SILENT_LOG,
       bus: new Bus(),
       routing: new RoutingMemory(),
+      snapshots: createSnapshotArchives(join(home.directory, 'snapshots')),
+      captures: new Captures(),
       settings,
     };
+    await removeSnapshotLeftovers(context);
     const engine = new Engine(context);
     let detached: Promise<void> | null = null;
     const detach = () => {
@@ -141,6 +166,7 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
       detach,
       async close() {
         await engine.stop();
+        await links.close();
         await detach();
       },
     };

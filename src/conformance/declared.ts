@@ -12,6 +12,7 @@ const MEMBERS = {
   pause: 'pause',
   meter: 'meter',
   hostTelemetry: 'hostTelemetry',
+  hosts: 'hostState',
 } as const satisfies Partial<Record<keyof Capabilities, string>>;
 
 export const DECLARED_CASES: readonly CaseRow[] = [
@@ -99,10 +100,28 @@ export const DECLARED_CASES: readonly CaseRow[] = [
     async check(bench) {
       const { extension } = bench;
       if (extension.hostTelemetry === undefined) return;
-      const telemetry = await bench.within(extension.hostTelemetry(NO_ABORT), 'hostTelemetry');
+      const host = bench.harness.host ?? null;
+      const telemetry = await bench.within(extension.hostTelemetry(host, NO_ABORT), 'hostTelemetry');
       for (const field of TELEMETRY_FIELDS) {
         ensure(Number.isFinite(telemetry[field]) && telemetry[field] >= 0, `${field} is ${telemetry[field]}`);
       }
+    },
+  },
+  {
+    name: 'declared.host-state',
+    guarantee: 'A host that can take work says so, with a load that is a number or not known.',
+    async check(bench) {
+      const { extension, harness } = bench;
+      if (extension.hostState === undefined) return;
+      const { host } = harness;
+      ensure(host !== undefined, 'the extension has hosts, and the harness names none');
+      const state = await bench.within(extension.hostState(host!, NO_ABORT), 'hostState');
+      ensure(state.ok, `the host under test cannot take work: ${state.reason}`);
+      const { loadPerCpu } = state;
+      ensure(
+        loadPerCpu === null || (Number.isFinite(loadPerCpu) && loadPerCpu >= 0),
+        `loadPerCpu is ${loadPerCpu}`,
+      );
     },
   },
 ];

@@ -1,4 +1,6 @@
 /** What an extension's author hands to the shared suite, and what the suite hands back. */
+
+import type { Host } from '../domain/host/host.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Extension, SandboxSpec } from '../ports/extension.ts';
 import type { Manifest } from '../ports/manifest.ts';
@@ -43,6 +45,8 @@ export interface ConformanceHarness {
   readonly truth?: { exists(name: string): Promise<boolean> };
   readonly faults?: ConformanceFaults;
   readonly manifest?: Manifest;
+  /** For an extension with hosts: one that can take work, the same as in `spec().placement.host`. */
+  readonly host?: Host;
   /** Which optional interfaces there are, so that cases can be chosen before anything runs. */
   readonly optional: { readonly sessions: boolean; readonly ownDeadline: boolean; readonly meter: boolean };
   /** How many things the list cases make at once; more than one page where that is cheap. Default 3. */

@@ -89,9 +89,9 @@ export function beginFailure(
 export function beginFailover(
   engine: EngineContext,
   record: SandboxRecord,
-  nextExtensionId: string,
+  nextVenue: string,
   why: string,
 ): Change {
-  const run = newRun(engine, 'failover', record.wantsTelemetry, { next_extension_id: nextExtensionId, why });
+  const run = newRun(engine, 'failover', record.wantsTelemetry, { next_venue: nextVenue, why });
   return { patch: { run: { ...run, deadlineAtMs: Math.min(run.deadlineAtMs, record.hardCapAtMs) } } };
 }

@@ -1,7 +1,9 @@
 import { SandboxerError } from '../domain/errors.ts';
+import { venueKey } from '../domain/routing/venue.ts';
 import type { SandboxRecord, StoreTransaction } from '../ports/store.ts';
 import type { EngineContext } from './context.ts';
 import { applyChange, type Change, holdsSlot } from './record.ts';
+import { takeSlot, venueOf } from './slots.ts';
 
 function notFound(id: string): SandboxerError {
   return new SandboxerError('not_found', `There is no sandbox ${id}.`, {
@@ -12,7 +14,7 @@ function notFound(id: string): SandboxerError {
 /** A record with the slot it shall hold. Being removed takes none, and gives none back before it is over. */
 function withSlot(before: SandboxRecord | null, after: SandboxRecord): SandboxRecord {
   const held = before?.slot ?? null;
-  const slot = !holdsSlot(after) ? null : after.desired === 'present' ? after.extensionId : held;
+  const slot = !holdsSlot(after) ? null : after.desired === 'present' ? venueKey(venueOf(after)) : held;
   return { ...after, slot };
 }
 
@@ -24,35 +26,49 @@ async function moveSlot(
 ): Promise<void> {
   if (held === needed) return;
   if (held !== null) await transaction.releaseSlot(held);
-  if (needed === null) return;
-  if (await transaction.takeSlot(needed, engine.settings.slotsPerExtension)) return;
-  throw new SandboxerError(
-    'quota_exceeded',
-    `All ${engine.settings.slotsPerExtension} slots of ${needed} are taken.`,
-    { nextStep: 'Destroy a sandbox, or raise SANDBOXER_SLOTS.' },
-  );
+  if (needed !== null) await takeSlot(engine, transaction, needed);
 }
 
-/** Writes a new record with its first events. Resolves once durable. */
+/** The first of the drafts whose venue has a slot, which is then taken. Throws the last refusal where none has. */
+async function reserve(
+  engine: EngineContext,
+  transaction: StoreTransaction,
+  drafts: readonly SandboxRecord[],
+): Promise<SandboxRecord> {
+  for (const [index, draft] of drafts.entries()) {
+    try {
+      await takeSlot(engine, transaction, venueKey(venueOf(draft)));
+      return draft;
+    } catch (error) {
+      if (!(error instanceof SandboxerError) || index === drafts.length - 1) throw error;
+    }
+  }
+  throw new RangeError('a record needs a draft');
+}
+
+/**
+ * Writes a new record with its first events: the first draft whose venue still has a slot. Resolves once durable.
+ * Null when `alongside` says that there is nothing to do.
+ */
 export async function commitNew(
   engine: EngineContext,
-  draft: SandboxRecord,
+  drafts: readonly SandboxRecord[],
   change: Change,
   alongside: (transaction: StoreTransaction) => Promise<boolean> = async () => true,
 ): Promise<SandboxRecord | null> {
   const nowMs = engine.clock.nowMs();
-  const { record: changed, events } = applyChange(draft, change, nowMs);
-  const record = withSlot(null, changed);
   const written = await engine.store.transaction(async (transaction) => {
-    if (!(await alongside(transaction))) return false;
-    await moveSlot(engine, transaction, null, record.slot);
+    if (!(await alongside(transaction))) return null;
+    const draft = await reserve(engine, transaction, drafts);
+    const { record: changed, events } = applyChange(draft, change, nowMs);
+    const record = withSlot(null, changed);
     await transaction.insertSandbox(record);
     await transaction.appendEvents(record, nowMs, events);
-    return true;
+    return { record, events };
   });
-  if (!written) return null;
-  publish(engine, null, record, nowMs, events);
-  return record;
+  if (written === null) return null;
+  publish(engine, null, written.record, nowMs, written.events);
+  return written.record;
 }
 
 /**

@@ -2,14 +2,18 @@ import type { Clock } from '../ports/clock.ts';
 import type { CrashPoints } from '../ports/crash-points.ts';
 import type { Entropy } from '../ports/entropy.ts';
 import type { ExtensionRegistry } from '../ports/extension-registry.ts';
+import type { HostRegistry } from '../ports/host-directory.ts';
 import type { Log } from '../ports/log.ts';
 import type { ProfileSource } from '../ports/profile-source.ts';
+import type { SnapshotArchives } from '../ports/snapshot-archives.ts';
 import type { Store } from '../ports/store.ts';
 import type { Bus } from './bus.ts';
+import type { Captures } from './captures.ts';
+import type { HostStates } from './host-states.ts';
 import type { RoutingMemory } from './routing-memory.ts';
 
 export interface EngineSettings {
-  /** How many sandboxes each extension may hold at once. */
+  /** How many sandboxes each extension without hosts may hold at once; a host has slots of its own. */
   readonly slotsPerExtension: number;
   /** SANDBOXER_FORCE_SAAS: skip self-hosted backends. */
   readonly forceCloud: boolean;
@@ -28,9 +32,13 @@ export interface EngineContext {
   readonly entropy: Entropy;
   readonly extensions: ExtensionRegistry;
   readonly profiles: ProfileSource;
+  readonly hosts: HostRegistry;
+  readonly hostStates: HostStates;
   readonly crashPoints: CrashPoints;
   readonly log: Log;
   readonly bus: Bus;
   readonly routing: RoutingMemory;
+  readonly snapshots: SnapshotArchives;
+  readonly captures: Captures;
   readonly settings: EngineSettings;
 }

@@ -30,6 +30,7 @@ export async function whyOver(
   const nowMs = engine.clock.nowMs();
   const cause = expiryCause({ ...record, commandsRunning: 0 }, nowMs);
   if (cause !== 'idle') return { cause, lastActivityAtMs: record.lastActivityAtMs };
+  if (engine.captures.isRunning(record.id)) return { cause: null, lastActivityAtMs: nowMs };
   const activity = await currentActivity(engine, record);
   if (activity === null) return { cause, lastActivityAtMs: record.lastActivityAtMs };
   if (activity === 'unknown') return { cause: null, lastActivityAtMs: lookAgainSoon(record, nowMs) };

@@ -1,12 +1,14 @@
 /** What the runner does with a step that did not succeed. Decisions only; the runner carries them out. */
 import { type ErrorCode, SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
+import { venueKey } from '../domain/routing/venue.ts';
 import { backoffMs, REACTIONS } from '../domain/sandbox/failure.ts';
 import { mustFinish } from '../domain/sandbox/runs.ts';
 import { asSentence } from '../domain/text.ts';
 import { ExtensionError } from '../ports/extension.ts';
 import type { RunRecord, SandboxRecord } from '../ports/store.ts';
 import type { EngineContext } from './context.ts';
+import { venueOf } from './slots.ts';
 import { NotYet } from './step.ts';
 
 export type Verdict =
@@ -64,6 +66,7 @@ export function judge(engine: EngineContext, record: SandboxRecord, run: RunReco
     const asked = error instanceof ExtensionError ? boundedRetryAfterMs(error.retryAfterMs) : null;
     return { kind: 'again', afterMs: asked ?? waitMs, why, alarm: false };
   }
-  if (coolsDown || reaction === 'retry') engine.routing.failed(record.extensionId, engine.clock.nowMs());
+  const atFault = !(error instanceof SandboxerError) && (coolsDown || reaction === 'retry');
+  if (atFault) engine.routing.failed(venueKey(venueOf(record)), engine.clock.nowMs());
   return { kind: 'give_up', error: publicError(error, record), mayMoveOn: reaction !== 'fail' };
 }

@@ -8,37 +8,37 @@ interface Memory {
 
 const SMOOTHING = 0.2;
 
-/** What routing learns while the process runs: failures in a row, and measured time to ready. */
+/** What routing learns of each venue while the process runs: failures in a row, and measured time to ready. */
 export class RoutingMemory {
-  readonly #byExtension = new Map<string, Memory>();
+  readonly #byVenue = new Map<string, Memory>();
 
-  succeeded(extensionId: string, readyMs: number): void {
-    const memory = this.#of(extensionId);
+  succeeded(venue: string, readyMs: number): void {
+    const memory = this.#of(venue);
     memory.failuresInRow = 0;
     memory.coolingUntilMs = null;
     memory.readyMs =
       memory.readyMs === null ? readyMs : memory.readyMs + SMOOTHING * (readyMs - memory.readyMs);
   }
 
-  failed(extensionId: string, nowMs: number): void {
-    const memory = this.#of(extensionId);
+  failed(venue: string, nowMs: number): void {
+    const memory = this.#of(venue);
     memory.failuresInRow += 1;
     if (memory.failuresInRow >= LIMITS.coolingFailures) memory.coolingUntilMs = nowMs + LIMITS.coolingMs;
   }
 
-  coolingUntilMs(extensionId: string): number | null {
-    return this.#of(extensionId).coolingUntilMs;
+  coolingUntilMs(venue: string): number | null {
+    return this.#of(venue).coolingUntilMs;
   }
 
-  readyMs(extensionId: string): number | null {
-    return this.#of(extensionId).readyMs;
+  readyMs(venue: string): number | null {
+    return this.#of(venue).readyMs;
   }
 
-  #of(extensionId: string): Memory {
-    let memory = this.#byExtension.get(extensionId);
+  #of(venue: string): Memory {
+    let memory = this.#byVenue.get(venue);
     if (memory === undefined) {
       memory = { failuresInRow: 0, coolingUntilMs: null, readyMs: null };
-      this.#byExtension.set(extensionId, memory);
+      this.#byVenue.set(venue, memory);
     }
     return memory;
   }

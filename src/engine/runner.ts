@@ -1,5 +1,6 @@
 import { asSandboxerError, SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
+import { venueKey } from '../domain/routing/venue.ts';
 import { isUsable } from '../domain/sandbox/lifecycle.ts';
 import { mustFinish, type StepName } from '../domain/sandbox/runs.ts';
 import { timeoutSignal } from '../ports/clock.ts';
@@ -10,6 +11,7 @@ import type { EngineContext } from './context.ts';
 import { Gate } from './gate.ts';
 import { judge } from './react.ts';
 import type { Change } from './record.ts';
+import { venueOf } from './slots.ts';
 import type { StepResult, StepTable } from './step.ts';
 
 interface Active {
@@ -31,12 +33,18 @@ class Superseded extends Error {}
 
 /** Provisional steps learn what the next commit must write. */
 function carriedFields(record: SandboxRecord): Change['patch'] & object {
-  const { handle, reachability, observed, telemetry, hostBefore } = record;
-  return { handle, reachability, observed, telemetry, hostBefore };
+  const { handle, reachability, observed, telemetry, hostBefore, restoredFrom } = record;
+  return { handle, reachability, observed, telemetry, hostBefore, restoredFrom };
 }
 
 function isSettled(record: SandboxRecord): boolean {
   return record.run === null || record.attention !== null;
+}
+
+/** The venue after the one that failed: where the sandbox is, or, in a failover, where it could not go. */
+function nextVenue({ route: { order }, ...record }: SandboxRecord, run: RunRecord): string | undefined {
+  const refused = run.steps[run.cursor] === 'next_candidate' ? String(run.argument.next_venue) : null;
+  return order[order.indexOf(refused ?? venueKey(venueOf(record))) + 1];
 }
 
 /**
@@ -183,7 +191,7 @@ export class Runner {
     let release: () => void = NOTHING;
     let result: StepResult;
     try {
-      if (name === 'provision') release = await this.#gateOf(record.extensionId).enter(time.signal);
+      if (name === 'provision') release = await this.#gateOf(venueKey(venueOf(record))).enter(time.signal);
       result = await step.perform({ engine, extension, record, run, signal: time.signal });
     } finally {
       time.done();
@@ -203,12 +211,12 @@ export class Runner {
     return after;
   }
 
-  /** How many starts a backend is asked for at once; waiting, removing and retrying hold no place. */
-  #gateOf(extensionId: string): Gate {
-    let gate = this.#starting.get(extensionId);
+  /** How many starts a venue is asked for at once; waiting, removing and retrying hold no place. */
+  #gateOf(venue: string): Gate {
+    let gate = this.#starting.get(venue);
     if (gate === undefined) {
       gate = new Gate(LIMITS.startsInFlightMax);
-      this.#starting.set(extensionId, gate);
+      this.#starting.set(venue, gate);
     }
     return gate;
   }
@@ -247,8 +255,7 @@ export class Runner {
     error: SandboxerError,
     mayMoveOn: boolean,
   ): Promise<SandboxRecord> {
-    const { order } = record.route;
-    const next = order[order.indexOf(record.extensionId) + 1];
+    const next = nextVenue(record, run);
     return this.#commit(record.id, run.id, (current) => {
       const { code, message } = error;
       if (isUsable(current.state))

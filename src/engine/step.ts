@@ -28,7 +28,12 @@ export interface Step {
 export type StepTable = Readonly<Record<StepName, Step>>;
 
 export function referenceOf(record: SandboxRecord): Reference {
-  return { name: backendName(record.id, record.epoch), epoch: record.epoch, handle: record.handle };
+  return {
+    name: backendName(record.id, record.epoch),
+    epoch: record.epoch,
+    handle: record.handle,
+    host: record.spec.placement.host,
+  };
 }
 
 /** Thrown by a step that is not done yet: the runner waits and performs it again. */

@@ -1,8 +1,12 @@
 import { initialDeadline } from '../domain/deadline/deadline.ts';
 import { LIMITS } from '../domain/limits.ts';
+import { venueKey } from '../domain/routing/venue.ts';
 import { asSentence } from '../domain/text.ts';
 import { ExtensionError, type Handle, type Observation } from '../ports/extension.ts';
+import type { RestoreSource } from '../ports/snapshot.ts';
 import { observe } from './observe.ts';
+import { venueOf } from './slots.ts';
+import { openRestore } from './restore.ts';
 import { referenceOf, type Step, type StepInput } from './step.ts';
 import { collectTelemetry, measureHost } from './telemetry.ts';
 
@@ -14,7 +18,7 @@ function ownDeadlineMs(input: StepInput): number {
   return input.record.ttlMs + input.engine.settings.ownDeadlineMarginMs;
 }
 
-async function ask(input: StepInput): Promise<Handle> {
+async function ask(input: StepInput, restore: RestoreSource | null): Promise<Handle> {
   const { engine, extension, record } = input;
   const { name, epoch } = referenceOf(record);
   return extension.provision({
@@ -28,6 +32,7 @@ async function ask(input: StepInput): Promise<Handle> {
     },
     ownDeadlineMs: ownDeadlineMs(input),
     ownDeadlineCapMs: record.ttlMaxMs + LIMITS.provisionTimeoutMs + engine.settings.ownDeadlineMarginMs,
+    ...(restore === null ? {} : { restore }),
     signal: input.signal,
   });
 }
@@ -53,15 +58,18 @@ async function resolveAmbiguity(input: StepInput, error: ExtensionError): Promis
 export const provision: Step = {
   label: 'asking the backend',
   async perform(input) {
+    const restoring = await openRestore(input);
     let handle: Handle;
     try {
-      handle = await ask(input);
+      handle = await ask(input, restoring?.source ?? null);
     } catch (error) {
+      if (restoring?.failure() != null) throw restoring.failure();
       const unclear = error instanceof ExtensionError && ['ambiguous', 'conflict'].includes(error.kind);
       if (!unclear) throw error;
       handle = await resolveAmbiguity(input, error as ExtensionError);
     }
-    return { change: { patch: { handle } }, provisional: true };
+    const restoredFrom = restoring?.restoredFrom ?? null;
+    return { change: { patch: { handle, restoredFrom } }, provisional: true };
   },
 };
 
@@ -137,12 +145,16 @@ export const becomeReady: Step = {
     const readyAtMs = engine.clock.nowMs();
     const tookMs = readyAtMs - run.startedAtMs;
     await alignOwnDeadline(input, tookMs);
-    engine.routing.succeeded(record.extensionId, tookMs);
+    engine.routing.succeeded(venueKey(venueOf(record)), tookMs);
     return {
       provisional: false,
       change: {
         lifecycle: ['ready_proven'],
-        detail: { extension_id: record.extensionId, took_ms: tookMs },
+        detail: {
+          extension_id: record.extensionId,
+          ...(record.spec.placement.host === null ? {} : { host: record.spec.placement.host }),
+          took_ms: tookMs,
+        },
         patch: {
           readyAtMs,
           expiresAtMs: initialDeadline(readyAtMs, record.ttlMs, record.ttlMaxMs),

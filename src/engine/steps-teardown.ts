@@ -1,6 +1,9 @@
 import { LIMITS } from '../domain/limits.ts';
+import { parseVenue, venueKey } from '../domain/routing/venue.ts';
 import { observe } from './observe.ts';
+import { venueOf } from './slots.ts';
 import { NotYet, referenceOf, type Step, type StepInput } from './step.ts';
+import { termsOf } from './terms.ts';
 
 const POLL_FIRST_MS = 2;
 const POLL_MAX_MS = 250;
@@ -98,22 +101,31 @@ export const nextIncarnation: Step = {
   },
 };
 
-/** The failed candidate is proven to hold nothing; the next one gets a name of its own. */
+/** The failed candidate is proven to hold nothing; the next one gets a name of its own, and its own terms. */
 export const nextCandidate: Step = {
-  label: 'moving to the next backend',
+  label: 'moving to the next venue',
   async perform(input) {
-    const { record, run } = input;
-    const extensionId = String(run.argument.next_extension_id);
+    const { engine, record, run } = input;
+    const to = String(run.argument.next_venue);
+    const { extensionId, host } = parseVenue(to);
+    const spec = { ...record.spec, placement: { host } };
+    const price = host === null ? 0 : ((await engine.hosts.get(host))?.price_micro_usd_per_hour ?? 0);
+    const extension = await engine.extensions.load(extensionId);
+    const { degradations, totalMicroUsd } = await termsOf(extension, spec, record.ttlMs, price);
+    const detail = { from: venueKey(venueOf(record)), to, why: run.argument.why };
     return {
       provisional: false,
       change: {
-        events: [
-          {
-            type: 'failed_over',
-            detail: { from: record.extensionId, to: extensionId, why: run.argument.why },
-          },
-        ],
-        patch: { epoch: record.epoch + 1, extensionId, handle: null },
+        events: [{ type: 'failed_over', detail }],
+        patch: {
+          epoch: record.epoch + 1,
+          extensionId,
+          spec,
+          degradations,
+          estimateMicroUsd: totalMicroUsd,
+          handle: null,
+          hostBefore: null,
+        },
       },
     };
   },

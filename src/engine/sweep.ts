@@ -4,6 +4,7 @@ import { judgeStray, killBudget, type StrayAction } from '../domain/sandbox/stra
 import type { Extension, Listed } from '../ports/extension.ts';
 import type { StrayRecord } from '../ports/store.ts';
 import type { EngineContext } from './context.ts';
+import { removeExpiredSnapshots } from './snapshots.ts';
 
 export interface SweepItem {
   readonly extensionId: string;
@@ -86,6 +87,7 @@ export class Sweeper {
     const { clock, extensions, settings } = this.#engine;
     while (!signal.aborted) {
       for (const { id } of extensions.summaries()) await this.#tryToSweep(id, signal);
+      await this.#tryToRemoveSnapshots();
       await clock.sleep(settings.sweepIntervalMs, signal).catch(() => undefined);
     }
   }
@@ -98,6 +100,14 @@ export class Sweeper {
     } catch (error) {
       if (signal.aborted) return;
       this.#engine.log.error('orphan sweep failed', { extension_id: extensionId, cause: String(error) });
+    }
+  }
+
+  async #tryToRemoveSnapshots(): Promise<void> {
+    try {
+      await removeExpiredSnapshots(this.#engine);
+    } catch (error) {
+      this.#engine.log.error('expired snapshots could not be removed', { cause: String(error) });
     }
   }
 

@@ -16,8 +16,13 @@ const INTROSPECTION = [
 const OUTPUT_CHARACTERS = 400;
 const INVENTORY_MAX = 1_000;
 
+/** The host that the sandbox was placed on; null where the backend has no hosts, or it is not registered any more. */
 export async function measureHost(input: StepInput): Promise<HostTelemetry | null> {
-  return (await input.extension.hostTelemetry?.(input.signal)) ?? null;
+  const { engine, extension, record, signal } = input;
+  const name = record.spec.placement.host;
+  const host = name === null ? null : await engine.hosts.get(name);
+  if (extension.hostTelemetry === undefined || (name !== null && host === null)) return null;
+  return extension.hostTelemetry(host, signal);
 }
 
 /** The collected output of a session, bounded; the rest is read and dropped. */

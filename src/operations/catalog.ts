@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { profileSchema } from '../domain/profile/profile.ts';
+import { venueKey } from '../domain/routing/venue.ts';
+import type { EngineContext } from '../engine/context.ts';
 import { createInput } from './create.ts';
 import { guardedInputs } from './host-paths.ts';
 import { call } from './operation.ts';
@@ -90,6 +92,20 @@ const extensionSummary = z.object({
   capabilities: z.record(z.string(), z.unknown()),
 });
 
+/** Of an extension with hosts: those of all hosts together. */
+async function slotsOf(engine: EngineContext, extensionId: string, hosts: boolean) {
+  const { store, settings } = engine;
+  if (!hosts) return { slots_used: await store.slotsUsed(extensionId), slots: settings.slotsPerExtension };
+  const all = await engine.hosts.list();
+  const used = await Promise.all(
+    all.map(({ name }) => store.slotsUsed(venueKey({ extensionId, host: name }))),
+  );
+  return {
+    slots_used: used.reduce((sum, count) => sum + count, 0),
+    slots: all.reduce((sum, { slots }) => sum + slots, 0),
+  };
+}
+
 export const extensionsList = call({
   name: 'extensions_list',
   summary: 'The backends, what each can enforce, and whether it can take work now',
@@ -98,23 +114,25 @@ export const extensionsList = call({
   scope: 'read',
   effect: 'read',
   keyed: false,
-  errors: [],
+  errors: ['invalid_hosts'],
   examples: ['sandboxer extensions list'],
   http: { method: 'GET', path: '/v1/extensions' },
   cli: { command: ['extensions', 'list'], positional: [], flags: {} },
   async run(context) {
-    const { extensions, store, settings } = context.engine.context;
+    const { extensions } = context.engine.context;
     const items = await Promise.all(
       extensions.summaries().map(async (summary) => {
         const extension = await extensions.load(summary.id);
-        const health = await extension.health(context.signal);
+        const [health, capabilities] = await Promise.all([
+          extension.health(context.signal),
+          extension.capabilities(),
+        ]);
         return {
           ...summary,
           healthy: health.ok,
           reason: health.reason,
-          slots_used: await store.slotsUsed(summary.id),
-          slots: settings.slotsPerExtension,
-          capabilities: { ...(await extension.capabilities()) },
+          ...(await slotsOf(context.engine.context, summary.id, capabilities.hosts)),
+          capabilities: { ...capabilities },
         };
       }),
     );
@@ -135,7 +153,14 @@ export const routeExplain = call({
   scope: 'read',
   effect: 'read',
   keyed: false,
-  errors: ['unknown_profile', 'invalid_profile', 'invalid_duration', 'ttl_over_maximum'],
+  errors: [
+    'unknown_profile',
+    'invalid_profile',
+    'invalid_duration',
+    'ttl_over_maximum',
+    'unknown_host',
+    'invalid_hosts',
+  ],
   examples: ['sandboxer route explain --profile profile.sandbox-canary'],
   http: { method: 'POST', path: '/v1/route/explain' },
   cli: {
@@ -151,7 +176,7 @@ export const routeExplain = call({
   async run(context, input) {
     const { profile } = await context.engine.context.profiles.get(input.profile);
     const inputs = await guardedInputs(context, input.inputs);
-    const request = { inputs, host: input.host ?? null, ttl: input.ttl };
+    const request = { inputs, host: input.host || null, ttl: input.ttl };
     const route = await explainRoute(context.engine.context, profile, request, context.signal);
     return {
       ...route,

@@ -11,7 +11,7 @@ import { checkAttention, projectOf } from './access.ts';
 import { guardedInputs } from './host-paths.ts';
 import { IdempotentRequest } from './idempotency.ts';
 import { call, type OperationContext } from './operation.ts';
-import { type Plan, plan } from './planning.ts';
+import { type Choice, type Plan, plan } from './planning.ts';
 import { type SandboxView, sandboxSchema, sandboxView } from './view.ts';
 
 const name = z.string().min(1).max(120);
@@ -29,7 +29,7 @@ export const createInput = z.strictObject({
     .describe('Who asks: administrator, agent or automation'),
   project: name.optional().describe('The project it counts for'),
   run_id: name.optional().describe('Your own name for the run it belongs to'),
-  host: name.optional().describe('A registered host, where the backend has hosts'),
+  host: z.string().max(300).optional().describe('A registered host, where the backend has hosts'),
   ttl: z.string().max(20).optional().describe('How long it lives from ready on, e.g. 30m'),
   labels: z
     .record(z.string().max(63), z.string().max(256))
@@ -39,19 +39,19 @@ export const createInput = z.strictObject({
   wait: z.boolean().default(true).describe('Answer once it is ready (the default), or at once'),
 });
 
-type CreateInput = z.output<typeof createInput>;
+export type CreateInput = z.output<typeof createInput>;
 
 function draft(
   context: OperationContext,
   input: CreateInput,
   profile: Profile,
-  planned: Plan,
+  planned: Choice & Pick<Plan, 'ttlMs'> & Pick<SandboxRecord, 'id' | 'restoredFrom'>,
 ): SandboxRecord {
   const { context: engine } = context.engine;
   const times = profileTimes(profile);
   const nowMs = engine.clock.nowMs();
   return {
-    id: sandboxId(engine.entropy.bytes(SANDBOX_ID_BYTES)),
+    id: planned.id,
     version: 1,
     epoch: 1,
     consumer: {
@@ -62,12 +62,13 @@ function draft(
     labels: input.labels,
     profileId: profile.id,
     profileVersion: profile.version,
-    extensionId: planned.extension.id,
+    extensionId: planned.extensionId,
     state: INITIAL_STATE,
     desired: 'present',
     observed: null,
     run: null,
     spec: planned.spec,
+    restoredFrom: planned.restoredFrom,
     handle: null,
     route: planned.route,
     degradations: planned.degradations,
@@ -107,7 +108,7 @@ function failureOf(record: SandboxRecord): SandboxerError | null {
   });
 }
 
-async function answer(context: OperationContext, id: string, wait: boolean): Promise<SandboxView> {
+export async function answer(context: OperationContext, id: string, wait: boolean): Promise<SandboxView> {
   const { engine, signal } = context;
   const record = wait ? await engine.runner.settled(id, signal) : await engine.context.store.getSandbox(id);
   const failure = failureOf(record!);
@@ -116,10 +117,12 @@ async function answer(context: OperationContext, id: string, wait: boolean): Pro
   return sandboxView(record!);
 }
 
-async function record(
+/** Records and starts it; answers its id, or that of an earlier request with the same key. `snapshotId`: what to begin with. */
+export async function record(
   context: OperationContext,
   input: CreateInput,
   request: IdempotentRequest,
+  snapshotId: string | null = null,
 ): Promise<string> {
   const { engine, signal } = context;
   const { profile } = await engine.context.profiles.get(input.profile);
@@ -127,21 +130,24 @@ async function record(
   const planned = await plan(
     engine.context,
     profile,
-    { inputs, host: input.host ?? null, ttl: input.ttl },
+    { inputs, host: input.host || null, ttl: input.ttl, restored: snapshotId !== null },
     signal,
   );
-  const sandbox = draft(context, input, profile, planned);
-  const run = newRun(engine.context, 'create', sandbox.wantsTelemetry);
+  const id = sandboxId(engine.context.entropy.bytes(SANDBOX_ID_BYTES));
+  const { choices, ttlMs } = planned;
+  const restoredFrom = snapshotId === null ? null : { snapshotId, leftOut: [] };
+  const drafts = choices.map((choice) => draft(context, input, profile, { ...choice, ttlMs, id, restoredFrom }));
+  const run = newRun(engine.context, 'create', profile.telemetry);
   engine.context.crashPoints.reached('create.begin.before');
   const written = await commitNew(
     engine.context,
-    sandbox,
+    drafts,
     {
-      requested: { profile_id: profile.id, route: planned.route.order },
+      requested: { profile_id: profile.id, route: choices[0]!.route.order },
       lifecycle: ['provision_started'],
       patch: { run },
     },
-    (transaction) => request.claim(transaction, sandbox.id, run.id),
+    (transaction) => request.claim(transaction, id, run.id),
   );
   if (written === null) return (await request.earlier())!.sandboxId;
   engine.context.crashPoints.reached('create.begin.recorded');
@@ -163,6 +169,8 @@ export const create = call({
     'invalid_profile',
     'unknown_profile',
     'unknown_extension',
+    'unknown_host',
+    'invalid_hosts',
     'missing_input',
     'invalid_input',
     'ttl_over_maximum',

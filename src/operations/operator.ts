@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { SweepItem } from '../engine/sweep.ts';
+import { measure, telemetrySchema } from './host-reports.ts';
 import { call, type OperationContext } from './operation.ts';
 
 export const version = call({
@@ -49,41 +50,44 @@ export const doctor = call({
   },
 });
 
-const telemetry = z.object({
-  load_1m: z.number(),
-  load_5m: z.number(),
-  load_15m: z.number(),
-  cpu_count: z.number(),
-  mem_total_mb: z.number(),
-  mem_available_mb: z.number(),
-  disk_root_used_pct: z.number(),
-  disk_root_avail_gb: z.number(),
-  running_containers: z.number().nullable(),
-  sandbox_containers: z.number().nullable(),
-});
-
 export const inspectHost = call({
   name: 'inspect_host',
   summary: 'Load, memory and disk where each backend runs sandboxes',
   input: z.strictObject({}),
   output: z.object({
-    items: z.array(z.object({ extension_id: z.string(), telemetry: telemetry.nullable() })),
+    items: z.array(
+      z.object({
+        extension_id: z.string(),
+        /** Null for a backend without hosts. */
+        host: z.string().nullable(),
+        telemetry: telemetrySchema.nullable(),
+        /** Why it could not be measured. */
+        reason: z.string().nullable(),
+      }),
+    ),
   }),
   scope: 'read',
   effect: 'read',
   keyed: false,
-  errors: [],
+  errors: ['invalid_hosts'],
   examples: ['sandboxer inspect host'],
   http: { method: 'GET', path: '/v1/hosts/telemetry' },
   cli: { command: ['inspect', 'host'], positional: [], flags: {} },
   async run(context) {
-    const { extensions } = context.engine.context;
-    const items = [];
-    for (const { id } of extensions.summaries()) {
-      const extension = await extensions.load(id);
-      items.push({ extension_id: id, telemetry: (await extension.hostTelemetry?.(context.signal)) ?? null });
-    }
-    return { items };
+    const engine = context.engine.context;
+    const perExtension = engine.extensions.summaries().map(async ({ id }) => {
+      const extension = await engine.extensions.load(id);
+      const { hosts } = await extension.capabilities();
+      const measured = hosts ? await engine.hosts.list() : [null];
+      return Promise.all(
+        measured.map(async (host) => ({
+          extension_id: id,
+          host: host?.name ?? null,
+          ...(await measure(engine, extension, host)),
+        })),
+      );
+    });
+    return { items: (await Promise.all(perExtension)).flat() };
   },
 });
 

@@ -1,30 +1,42 @@
 /** From a request and a profile to a spec and a route. Reads, asks and decides; changes nothing. */
 import { parseDurationMs } from '../domain/duration.ts';
 import { SandboxerError } from '../domain/errors.ts';
-import { candidateExtensions, type Profile, profileTimes } from '../domain/profile/profile.ts';
-import { type CandidateFacts, decideRoute, type RouteDecision } from '../domain/routing/route.ts';
+import { type Profile, profileTimes } from '../domain/profile/profile.ts';
+import { decideRoute, passOverFirst, type RouteDecision } from '../domain/routing/route.ts';
+import { venueKey } from '../domain/routing/venue.ts';
 import { inWords } from '../domain/text.ts';
 import type { EngineContext } from '../engine/context.ts';
-import { type Degradation, type Extension, ExtensionError, type SandboxSpec } from '../ports/extension.ts';
+import type { Degradation, SandboxSpec } from '../ports/extension.ts';
+import { type Candidate, HAS_NO_HOSTS, judgeCandidates, NO_HOST } from './candidates.ts';
+import { checkHost } from './host-choice.ts';
 
 export interface PlanRequest {
   readonly inputs: Readonly<Record<string, string>>;
   readonly host: string | null;
   readonly ttl: string | undefined;
+  /** It begins with a snapshot, which takes the place of `repo`. */
+  readonly restored?: boolean;
 }
 
-export interface Plan {
+/** One venue where it can be placed, and what that means for its record. */
+export interface Choice {
+  readonly extensionId: string;
   readonly spec: SandboxSpec;
+  /** The decision with this venue chosen: those before it are left out. */
   readonly route: RouteDecision;
-  readonly extension: Extension;
   readonly degradations: readonly Degradation[];
-  readonly ttlMs: number;
   readonly estimateMicroUsd: number;
 }
 
-function requireInputs(profile: Profile, inputs: PlanRequest['inputs']): void {
+export interface Plan {
+  /** Best first, at least one. */
+  readonly choices: readonly Choice[];
+  readonly ttlMs: number;
+}
+
+function requireInputs(profile: Profile, { inputs, restored }: PlanRequest): void {
   const missing = Object.entries(profile.inputs)
-    .filter(([name, input]) => input.required && inputs[name] === undefined)
+    .filter(([name, input]) => input.required && inputs[name] === undefined && !(restored && name === 'repo'))
     .map(([name]) => name);
   if (missing.length === 0) return;
   const described = missing.map((name) => `${name} (${profile.inputs[name]!.description})`);
@@ -47,6 +59,7 @@ function requestedTtlMs(profile: Profile, ttl: string | undefined): number {
   );
 }
 
+/** Without a placement: that is what routing finds. */
 export function specOf(profile: Profile, request: PlanRequest): SandboxSpec {
   return {
     isolationLevel: profile.isolation.level,
@@ -58,84 +71,20 @@ export function specOf(profile: Profile, request: PlanRequest): SandboxSpec {
       allowDegraded: profile.resources.allow_degraded,
     },
     inputs: request.inputs,
-    placement: { host: request.host },
+    placement: { host: null },
     configuration: profile.config,
+    ...(request.restored ? { restored: true } : {}),
   };
-}
-
-interface Judged {
-  readonly facts: CandidateFacts;
-  readonly extension: Extension | null;
-  readonly degradations: readonly Degradation[];
-  readonly refusal: unknown;
-}
-
-const NOT_INSTALLED = {
-  installed: false,
-  selfHosted: false,
-  unhealthyReason: null,
-  unsupportedReason: null,
-  coolingUntilMs: null,
-  slotsFree: 0,
-  priceMicroUsdPerHour: 0,
-  totalMicroUsd: 0,
-  readyMs: null,
-};
-
-function refusalSentence(error: unknown): string {
-  if (error instanceof ExtensionError) return error.message;
-  throw error;
-}
-
-async function judgeCandidate(
-  engine: EngineContext,
-  extensionId: string,
-  spec: SandboxSpec,
-  ttlMs: number,
-  signal: AbortSignal,
-): Promise<Judged> {
-  if (!engine.extensions.has(extensionId)) {
-    return { facts: { ...NOT_INSTALLED, extensionId }, extension: null, degradations: [], refusal: null };
-  }
-  const extension = await engine.extensions.load(extensionId);
-  const [capabilities, health, slotsUsed] = await Promise.all([
-    extension.capabilities(),
-    extension.health(signal),
-    engine.store.slotsUsed(extensionId),
-  ]);
-  let degradations: readonly Degradation[] = [];
-  let refusal: unknown = null;
-  let estimate = { priceMicroUsdPerHour: 0, totalMicroUsd: 0 };
-  try {
-    degradations = (await extension.validate(spec)).degradations;
-    estimate = await extension.estimate(spec, ttlMs);
-  } catch (error) {
-    refusal = error;
-  }
-  const facts: CandidateFacts = {
-    extensionId,
-    installed: true,
-    selfHosted: capabilities.pricingModel === 'self-hosted',
-    unhealthyReason: health.ok ? null : (health.reason ?? 'it is not healthy'),
-    unsupportedReason: refusal === null ? null : refusalSentence(refusal),
-    coolingUntilMs: engine.routing.coolingUntilMs(extensionId),
-    slotsFree: engine.settings.slotsPerExtension - slotsUsed,
-    priceMicroUsdPerHour: estimate.priceMicroUsdPerHour,
-    totalMicroUsd: estimate.totalMicroUsd,
-    readyMs: engine.routing.readyMs(extensionId),
-  };
-  return { facts, extension, degradations, refusal };
 }
 
 async function judgeAll(engine: EngineContext, profile: Profile, request: PlanRequest, signal: AbortSignal) {
   const ttlMs = requestedTtlMs(profile, request.ttl);
   const spec = specOf(profile, request);
-  const judged = await Promise.all(
-    candidateExtensions(profile).map((id) => judgeCandidate(engine, id, spec, ttlMs, signal)),
-  );
+  await checkHost(engine, request.host);
+  const candidates = await judgeCandidates(engine, { profile, spec, ttlMs, host: request.host }, signal);
   const maxUsd = profile.route?.max_cost_per_hour_usd ?? null;
   const route = decideRoute(
-    judged.map(({ facts }) => facts),
+    candidates.map(({ facts }) => facts),
     {
       strategy: profile.route?.strategy ?? 'explicit',
       maxMicroUsdPerHour: maxUsd === null ? null : Math.round(maxUsd * 1e6),
@@ -143,7 +92,7 @@ async function judgeAll(engine: EngineContext, profile: Profile, request: PlanRe
       nowMs: engine.clock.nowMs(),
     },
   );
-  return { ttlMs, spec, judged, route };
+  return { ttlMs, spec, candidates, route };
 }
 
 /** The route as it would be decided now, refusals included; throws only for a request that is itself wrong. */
@@ -156,38 +105,63 @@ export async function explainRoute(
   return (await judgeAll(engine, profile, request, signal)).route;
 }
 
-function noCandidate(
+/** Those that the request and the profile are for. */
+function inQuestion(candidates: readonly Candidate[]): readonly Candidate[] {
+  return candidates.filter(({ facts }) => facts.leftOutReason === null);
+}
+
+/** The one reason of a profile that names one extension, where the extension itself gives it. */
+function refusalOfOnlyExtension(
   engine: EngineContext,
   profile: Profile,
-  judged: readonly Judged[],
-  route: RouteDecision,
-): SandboxerError {
-  const only = judged.length === 1 ? judged[0]! : null;
-  if (only !== null && !only.facts.installed) {
+  candidates: readonly Candidate[],
+): SandboxerError | null {
+  const [{ facts }] = candidates as [Candidate];
+  if (candidates.some((other) => other.facts.extensionId !== facts.extensionId)) return null;
+  if (!facts.installed) {
     const known = engine.extensions.summaries().map(({ id }) => id);
     return new SandboxerError(
       'unknown_extension',
-      `${profile.id} names ${only.facts.extensionId}, which is not installed.`,
-      {
-        nextStep: `Installed are ${inWords(known)}.`,
-      },
+      `${profile.id} names ${facts.extensionId}, which is not installed.`,
+      { nextStep: `Installed are ${inWords(known)}.` },
     );
   }
-  if (only !== null && only.refusal instanceof ExtensionError) {
-    const code = only.refusal.kind === 'invalid' ? 'invalid_input' : 'unsupported';
-    return new SandboxerError(code, only.refusal.message, { cause: only.refusal });
-  }
-  const reasons = route.candidates.map(({ extension_id, reason }) => `${extension_id}: ${reason}`);
-  const full = judged.every(({ facts }) => facts.slotsFree <= 0 && facts.installed);
+  const asked = inQuestion(candidates);
+  const refusal = asked[0]?.refusal ?? null;
+  if (refusal === null || asked.some((other) => other.refusal === null)) return null;
+  const code = refusal.kind === 'invalid' ? 'invalid_input' : 'unsupported';
+  return new SandboxerError(code, refusal.message, { cause: refusal });
+}
+
+function noCandidate(
+  engine: EngineContext,
+  profile: Profile,
+  candidates: readonly Candidate[],
+  route: RouteDecision,
+): SandboxerError {
+  const refused = refusalOfOnlyExtension(engine, profile, candidates);
+  if (refused !== null) return refused;
+  const reasons = route.candidates.map(
+    ({ extension_id, host, reason }) => `${venueKey({ extensionId: extension_id, host })}: ${reason}`,
+  );
+  const asked = inQuestion(candidates);
+  const full = asked.length > 0 && asked.every(({ facts }) => facts.slotsFree <= 0 && facts.installed);
   return new SandboxerError(
     full ? 'quota_exceeded' : 'no_candidate',
     `No backend can take ${profile.id} now (${reasons.join('; ')}).`,
-    {
-      nextStep: full
-        ? 'Destroy a sandbox, or raise SANDBOXER_SLOTS.'
-        : 'Run `sandboxer doctor` to see what is missing and how to add it.',
-    },
+    { nextStep: whatToDo(full, candidates) },
   );
+}
+
+function whatToDo(full: boolean, candidates: readonly Candidate[]): string {
+  const hosts = candidates.some(({ facts }) => facts.host !== null);
+  const all = (reason: string) => candidates.every(({ facts }) => facts.leftOutReason === reason);
+  if (all(NO_HOST)) return 'Register one: sandboxer hosts add NAME --ssh user@host';
+  if (all(HAS_NO_HOSTS)) return 'Leave the host out, or choose a profile whose backend has hosts.';
+  if (full) return `Destroy a sandbox, or ${hosts ? 'give a host more slots' : 'raise SANDBOXER_SLOTS'}.`;
+  return hosts
+    ? 'Run `sandboxer hosts check` to see what the hosts say.'
+    : 'Run `sandboxer doctor` to see what is missing and how to add it.';
 }
 
 /** Everything a create needs to know before it is recorded. Throws the one sentence that says why not. */
@@ -197,16 +171,22 @@ export async function plan(
   request: PlanRequest,
   signal: AbortSignal,
 ): Promise<Plan> {
-  requireInputs(profile, request.inputs);
-  const { ttlMs, spec, judged, route } = await judgeAll(engine, profile, request, signal);
-  const chosen = judged.find(({ facts }) => facts.extensionId === route.order[0]);
-  if (chosen === undefined || chosen.extension === null) throw noCandidate(engine, profile, judged, route);
-  return {
-    spec,
-    route,
-    extension: chosen.extension,
-    degradations: chosen.degradations,
-    ttlMs,
-    estimateMicroUsd: chosen.facts.totalMicroUsd,
-  };
+  requireInputs(profile, request);
+  const { ttlMs, spec, candidates, route } = await judgeAll(engine, profile, request, signal);
+  if (route.order.length === 0) throw noCandidate(engine, profile, candidates, route);
+  const byKey = new Map(candidates.map((candidate) => [venueKey(candidate.facts), candidate]));
+  let remaining = route;
+  const choices = route.order.map((key): Choice => {
+    const { facts, degradations } = byKey.get(key)!;
+    const choice = {
+      extensionId: facts.extensionId,
+      spec: { ...spec, placement: { host: facts.host } },
+      route: remaining,
+      degradations,
+      estimateMicroUsd: facts.totalMicroUsd,
+    };
+    remaining = passOverFirst(remaining, 'filled up while this was decided');
+    return choice;
+  });
+  return { choices, ttlMs };
 }

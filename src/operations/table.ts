@@ -6,6 +6,7 @@ import { readArchive, writeArchive } from './archives.ts';
 import { extensionsList, profilesList, profilesShow, profilesValidate, routeExplain } from './catalog.ts';
 import { create } from './create.ts';
 import { sandboxEvents } from './events.ts';
+import { hostsAdd, hostsCheck, hostsDrain, hostsList, hostsRemove } from './hosts.ts';
 import { destroy, expire, extendTtl, recreate } from './lifetime.ts';
 import type { Operation } from './operation.ts';
 import { doctor, inspectHost, inspectStale, reapStale, version } from './operator.ts';
@@ -37,6 +38,11 @@ export const OPERATIONS = {
   profiles_validate: profilesValidate,
   extensions_list: extensionsList,
   route_explain: routeExplain,
+  hosts_list: hostsList,
+  hosts_add: hostsAdd,
+  hosts_check: hostsCheck,
+  hosts_remove: hostsRemove,
+  hosts_drain: hostsDrain,
   inspect_host: inspectHost,
   inspect_stale: inspectStale,
   reap_stale: reapStale,

@@ -15,6 +15,7 @@ export const consumerSchema = z.object({
 
 const candidateSchema = z.object({
   extension_id: z.string(),
+  host: z.string().nullable(),
   chosen: z.boolean(),
   rank: z.number().int().nullable(),
   reason: z.string(),
@@ -84,6 +85,8 @@ export const sandboxSchema = z.object({
     .nullable(),
   failure: z.object({ code: z.string(), message: z.string(), cleaned_up: z.string().nullable() }).nullable(),
   needs_attention: z.string().nullable(),
+  restored_from: z.string().nullable(),
+  left_out: z.array(z.string()),
   route: routeSchema,
   telemetry: telemetrySchema.nullable(),
   meter: z.object({ estimate_usd: z.number(), actual_usd: z.number() }),
@@ -149,6 +152,8 @@ export function sandboxView(record: SandboxRecord): SandboxView {
         ? null
         : { code: failure.code, message: failure.message, cleaned_up: failure.cleanedUp },
     needs_attention: record.attention,
+    restored_from: record.restoredFrom?.snapshotId ?? null,
+    left_out: [...(record.restoredFrom?.leftOut ?? [])],
     route: {
       strategy: record.route.strategy,
       order: [...record.route.order],

@@ -3,8 +3,11 @@
  * verb can be repeated; what is there or not is an `Observation`, and only a proof makes something absent.
  */
 import type { Duplex } from 'node:stream';
+import type { Host } from '../domain/host/host.ts';
 import type { Clock } from './clock.ts';
 import type { Entropy } from './entropy.ts';
+import type { HostDirectory } from './host-directory.ts';
+import type { RestoreSource, Snapshots } from './snapshot.ts';
 
 export type IsolationLevel = 'process' | 'container' | 'gvisor' | 'microvm' | 'vm';
 
@@ -25,6 +28,8 @@ export interface Capabilities {
   readonly pause: boolean;
   readonly meter: boolean;
   readonly hostTelemetry: boolean;
+  /** Runs sandboxes on hosts of the user's: the chosen one is `spec.placement.host`. Goes with `hostState`. */
+  readonly hosts: boolean;
 }
 
 /** What is asked of a backend: the profile after inputs and requests were merged in. */
@@ -38,8 +43,11 @@ export interface SandboxSpec {
     readonly allowDegraded: boolean;
   };
   readonly inputs: Readonly<Record<string, string>>;
+  /** The name of the chosen host for an extension with hosts, else null. */
   readonly placement: { readonly host: string | null };
   readonly configuration: Readonly<Record<string, unknown>>;
+  /** The workspace comes from a snapshot: what depends on its content is checked when it is there, by `provision`. */
+  readonly restored?: boolean;
 }
 
 /** Opaque to the core, which stores it and hands it back. `version` is the extension's own. */
@@ -53,6 +61,8 @@ export interface Reference {
   readonly name: string;
   readonly epoch: number;
   readonly handle: Handle | null;
+  /** Where an extension with hosts was asked to make it, which counts while there is no handle. */
+  readonly host?: string | null;
 }
 
 export interface Activity {
@@ -86,6 +96,8 @@ export interface ProvisionRequest {
   readonly ownDeadlineMs: number;
   /** No extension of the own deadline may pass this, milliseconds from now. */
   readonly ownDeadlineCapMs: number;
+  /** What it begins with instead of `inputs.repo`. Goes with `spec.restored` and `Extension.snapshots`. */
+  readonly restore?: RestoreSource;
   readonly signal: AbortSignal;
 }
 
@@ -207,6 +219,15 @@ export interface HostTelemetry {
   readonly sandbox_containers: number | null;
 }
 
+/** Whether one host could take a sandbox of this backend now. */
+export interface HostState {
+  readonly ok: boolean;
+  /** A sentence when it could not. */
+  readonly reason: string | null;
+  /** The load of the last minute by CPU, to choose between hosts; null where it is not known. */
+  readonly loadPerCpu: number | null;
+}
+
 export interface Usage {
   readonly seconds: number;
   readonly costMicroUsd: number;
@@ -230,6 +251,7 @@ export interface Extension {
   health(signal: AbortSignal): Promise<{ readonly ok: boolean; readonly reason: string | null }>;
   /** Refuses (ExtensionError invalid or unsupported) what could not be honoured. Asks nothing of the backend. */
   validate(spec: SandboxSpec): Promise<Validation>;
+  /** Without what the host costs: the core adds that. */
   estimate(spec: SandboxSpec, durationMs: number): Promise<Estimate>;
   /**
    * Starts making the thing called `request.name`. Safe to repeat: a thing of that name and epoch is adopted.
@@ -245,9 +267,13 @@ export interface Extension {
   close(): Promise<void>;
 
   readonly sessions?: Sessions;
+  readonly snapshots?: Snapshots;
   /** Moves the backend's own deadline; answers what was granted, milliseconds from now. */
   setOwnDeadline?(reference: Reference, remainingMs: number, signal: AbortSignal): Promise<number>;
-  hostTelemetry?(signal: AbortSignal): Promise<HostTelemetry>;
+  /** Of one host; `host` is null for a backend without hosts. */
+  hostTelemetry?(host: Host | null, signal: AbortSignal): Promise<HostTelemetry>;
+  /** Asked before a placement. What it rejects with counts as the reason why the host cannot be used now. */
+  hostState?(host: Host, signal: AbortSignal): Promise<HostState>;
   /** What is missing for this backend, in more detail than `health`. */
   diagnose?(signal: AbortSignal): Promise<readonly Finding[]>;
   meter?(reference: Reference, signal: AbortSignal): Promise<Usage>;
@@ -295,6 +321,7 @@ export interface ExtensionContext {
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly hosts: HostDirectory;
 }
 
 /** What every `src/extensions/<name>/extension.ts` exports as `createExtension`. */

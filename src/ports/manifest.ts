@@ -19,6 +19,7 @@ export const CapabilitiesSchema = z.strictObject({
   pause: z.boolean(),
   meter: z.boolean(),
   hostTelemetry: z.boolean(),
+  hosts: z.boolean(),
 });
 
 const ConfigFieldSchema = z

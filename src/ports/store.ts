@@ -7,6 +7,8 @@ import type { RouteDecision } from '../domain/routing/route.ts';
 import type { LifecycleEvent, SandboxState } from '../domain/sandbox/lifecycle.ts';
 import type { RunKind } from '../domain/sandbox/runs.ts';
 import type { Degradation, Handle, HostTelemetry, Reachability, SandboxSpec } from './extension.ts';
+import type { StoredHost } from './host-directory.ts';
+import type { SnapshotRecord } from './snapshot-archives.ts';
 
 export interface Consumer {
   readonly actor: 'adm' | 'agt' | 'atm';
@@ -71,6 +73,13 @@ export interface TelemetryReport {
   }[];
 }
 
+/** What a sandbox began with instead of a repository. */
+export interface RestoredFrom {
+  readonly snapshotId: string;
+  /** What of the snapshot this sandbox does not have, such as volumes where the backend has none. */
+  readonly leftOut: readonly string[];
+}
+
 export interface SandboxRecord {
   readonly id: string;
   /** Counts up with every change; writers compare it. */
@@ -86,6 +95,7 @@ export interface SandboxRecord {
   readonly observed: ObservedState | null;
   readonly run: RunRecord | null;
   readonly spec: SandboxSpec;
+  readonly restoredFrom: RestoredFrom | null;
   readonly handle: Handle | null;
   readonly route: RouteDecision;
   readonly degradations: readonly Degradation[];
@@ -99,7 +109,7 @@ export interface SandboxRecord {
   readonly lastRunFailure: { readonly runId: string; readonly code: string; readonly message: string } | null;
   /** A sentence for the operator while something could not be settled by itself. */
   readonly attention: string | null;
-  /** The scope of the slot that it holds, or null. */
+  /** The scope of the slot that it holds, the key of its venue, or null. */
   readonly slot: string | null;
   readonly estimateMicroUsd: number;
   readonly actualMicroUsd: number;
@@ -156,6 +166,13 @@ export interface SandboxQuery {
   readonly limit: number;
 }
 
+export interface SnapshotQuery {
+  readonly project: string | null;
+  readonly nowMs: number;
+  readonly cursor: string | null;
+  readonly limit: number;
+}
+
 export interface Page<Item> {
   readonly items: readonly Item[];
   readonly nextCursor: string | null;
@@ -194,6 +211,12 @@ export interface StrayRecord {
 export interface StoreReader {
   getSandbox(id: string): Promise<SandboxRecord | null>;
   getIdempotency(scope: string, key: string): Promise<IdempotencyRecord | null>;
+  getHost(name: string): Promise<StoredHost | null>;
+  /** How many slots are taken on a host, by all extensions together. */
+  hostSlotsUsed(name: string): Promise<number>;
+  /** How many sandboxes placed on a host have a run. */
+  hostRuns(name: string): Promise<number>;
+  getSnapshot(id: string): Promise<SnapshotRecord | null>;
 }
 
 export interface StoreTransaction extends StoreReader {
@@ -211,6 +234,13 @@ export interface StoreTransaction extends StoreReader {
   putToken(token: TokenRecord): Promise<void>;
   putStray(stray: StrayRecord): Promise<void>;
   deleteStray(extensionId: string, name: string): Promise<void>;
+  /** Adds a host, or replaces what is stored under its name. */
+  putHost(host: StoredHost): Promise<void>;
+  /** False when there was none. */
+  deleteHost(name: string): Promise<boolean>;
+  insertSnapshot(snapshot: SnapshotRecord): Promise<void>;
+  /** False when there was none. */
+  deleteSnapshot(id: string): Promise<boolean>;
 }
 
 export interface Store extends StoreReader {
@@ -230,5 +260,11 @@ export interface Store extends StoreReader {
   getToken(id: string): Promise<TokenRecord | null>;
   listTokens(): Promise<readonly TokenRecord[]>;
   listStrays(extensionId: string): Promise<readonly StrayRecord[]>;
+  /** Every stored host, by name. */
+  listHosts(): Promise<readonly StoredHost[]>;
+  /** Those that have not expired at `nowMs`, newest first. `project` null means every project. */
+  listSnapshots(query: SnapshotQuery): Promise<Page<SnapshotRecord>>;
+  /** Those whose time was over at `nowMs`, the longest over first. */
+  listExpiredSnapshots(nowMs: number, limit: number): Promise<readonly SnapshotRecord[]>;
   close(): Promise<void>;
 }

@@ -5,6 +5,10 @@ import { judgeStray, killBudget, type StrayFacts } from '../../src/domain/sandbo
 
 const candidate = (extensionId: string, change: Partial<CandidateFacts> = {}): CandidateFacts => ({
   extensionId,
+  host: null,
+  leftOutReason: null,
+  placementRank: 0,
+  loadPerCpu: null,
   installed: true,
   selfHosted: false,
   unhealthyReason: null,

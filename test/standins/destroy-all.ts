@@ -8,6 +8,10 @@ export async function destroyAll(
   await using sandboxer = await Sandboxer.connect({
     environment: { PATH: process.env.PATH, SANDBOXER_HOME: home, ...variables },
   });
+  await destroyEverything(sandboxer);
+}
+
+export async function destroyEverything(sandboxer: Sandboxer): Promise<void> {
   for (;;) {
     const { items } = await sandboxer.list({
       limit: 500,

@@ -25,6 +25,7 @@ export function sampleRecord(change: Partial<SandboxRecord> = {}): SandboxRecord
       placement: { host: null },
       configuration: {},
     },
+    restoredFrom: null,
     handle: null,
     route: { strategy: 'explicit', order: ['ext.local'], candidates: [] },
     degradations: [],

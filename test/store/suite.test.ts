@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { openMemoryStore, openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
+import { adHocHost } from '../../src/domain/host/host.ts';
 import type { Store } from '../../src/ports/store.ts';
 import { createFailingStore } from '../standins/failing-store.ts';
 import { sampleRecord } from '../standins/sample-record.ts';
@@ -151,6 +152,25 @@ for (const [name, open] of Object.entries(stores)) {
         [2, 'provision_started'],
       ]);
       expect(await store.listEvents(record.id, 1, 10)).toHaveLength(1);
+      await store.close();
+    });
+
+    it('keeps hosts by name, the last word counting, and counts the slots taken on each', async () => {
+      const store = open();
+      const host = { ...adHocHost('deploy@box:22')!, name: 'box' };
+      await store.transaction(async (transaction) => {
+        await transaction.putHost({ host: { ...host, name: 'zebra' }, origin: 'ad_hoc' });
+        await transaction.putHost({ host, origin: 'added' });
+        await transaction.putHost({ host: { ...host, draining: true }, origin: 'added' });
+        for (const scope of ['ext.x@box', 'ext.y@box', 'ext.x@boxer', 'ext.x@d@box', 'box']) {
+          await transaction.takeSlot(scope, 5);
+        }
+      });
+      expect((await store.listHosts()).map((row) => row.host.name)).toEqual(['box', 'zebra']);
+      expect(await store.getHost('box')).toEqual({ host: { ...host, draining: true }, origin: 'added' });
+      expect([await store.hostSlotsUsed('box'), await store.hostSlotsUsed('d@box')]).toEqual([2, 1]);
+      const drop = () => store.transaction((transaction) => transaction.deleteHost('box'));
+      expect([await drop(), await drop(), await store.getHost('box')]).toEqual([true, false, null]);
       await store.close();
     });
 

@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises';
+import { SandboxerError } from '../../domain/errors.ts';
 import type { EngineContext } from '../../engine/context.ts';
 import type { Finding } from '../../ports/extension.ts';
 
@@ -32,6 +33,18 @@ async function checkProfiles(engine: EngineContext): Promise<Finding[]> {
   ];
 }
 
+async function checkHosts(engine: EngineContext): Promise<Finding> {
+  try {
+    const entries = await engine.hosts.entries();
+    const draining = entries.filter(({ host }) => host.draining).length;
+    const detail = `${entries.length} registered${draining === 0 ? '' : `, ${draining} draining`}`;
+    return { check: 'hosts', status: 'ok', detail, remedy: null };
+  } catch (error) {
+    if (!(error instanceof SandboxerError)) throw error;
+    return { check: 'hosts', status: 'failed', detail: error.message, remedy: error.nextStep ?? null };
+  }
+}
+
 async function checkExtension(engine: EngineContext, id: string, signal: AbortSignal): Promise<Finding[]> {
   const extension = await engine.extensions.load(id);
   if (extension.diagnose !== undefined) return [...(await extension.diagnose(signal))];
@@ -53,6 +66,7 @@ export async function diagnose(engine: EngineContext, home: string, signal: Abor
     { check: 'home', status: 'ok', detail: home, remedy: null },
     await checkSpace(home),
     ...(await checkProfiles(engine)),
+    await checkHosts(engine),
   ];
   for (const { id } of engine.extensions.summaries()) {
     findings.push(...(await checkExtension(engine, id, signal)));

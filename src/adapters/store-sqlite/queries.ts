@@ -1,11 +1,20 @@
 import type { SandboxRecord, Store, StoreReader } from '../../ports/store.ts';
 import type { Connection, Row } from './connection.ts';
-import { eventFromRow, listStatement, sandboxFromRow, strayFromRow, tokenFromRow } from './rows.ts';
+import {
+  eventFromRow,
+  hostFromRow,
+  listStatement,
+  sandboxFromRow,
+  snapshotFromRow,
+  strayFromRow,
+  tokenFromRow,
+} from './rows.ts';
 
 /** Runs a read where it sees committed data only, and converts what it throws. */
 export type Read = <Result>(work: () => Result | Promise<Result>) => Promise<Result>;
 
 type Queries = Omit<Store, keyof StoreReader | 'transaction' | 'close'>;
+type SnapshotQueries = Pick<Queries, 'listSnapshots' | 'listExpiredSnapshots'>;
 type WorkQueries = Pick<
   Queries,
   'listRuns' | 'listDue' | 'nextDueAtMs' | 'listLive' | 'countLive' | 'slotsUsed'
@@ -61,8 +70,45 @@ function workQueries(connection: Connection, read: Read): WorkQueries {
   };
 }
 
+function snapshotQueries(connection: Connection, read: Read): SnapshotQueries {
+  return {
+    listSnapshots: ({ project, nowMs, cursor, limit }) =>
+      read(() => {
+        const { before, filter } =
+          project === null
+            ? { before: [], filter: '' }
+            : { before: [project], filter: 'project = ? AND' };
+        const rows = connection.all(
+          `SELECT ordinal, document FROM snapshot
+             WHERE ${filter} expires_at_ms > ? AND ordinal < ? ORDER BY ordinal DESC LIMIT ?`,
+          ...before,
+          nowMs,
+          cursor === null ? Number.MAX_SAFE_INTEGER : Number(cursor),
+          limit + 1,
+        );
+        const shown = rows.slice(0, limit);
+        const more = rows.length > limit;
+        return {
+          items: shown.map(snapshotFromRow),
+          nextCursor: more ? String(shown.at(-1)?.ordinal) : null,
+        };
+      }),
+    listExpiredSnapshots: (nowMs, limit) =>
+      read(() =>
+        connection
+          .all(
+            'SELECT document FROM snapshot WHERE expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?',
+            nowMs,
+            limit,
+          )
+          .map(snapshotFromRow),
+      ),
+  };
+}
+
 export function createQueries(connection: Connection, read: Read): Queries {
   return {
+    ...snapshotQueries(connection, read),
     ...workQueries(connection, read),
     listSandboxes: (query) =>
       read(() => {
@@ -92,5 +138,6 @@ export function createQueries(connection: Connection, read: Read): Queries {
       read(() => connection.all('SELECT * FROM token ORDER BY created_at_ms').map(tokenFromRow)),
     listStrays: (extensionId) =>
       read(() => connection.all('SELECT * FROM stray WHERE extension_id = ?', extensionId).map(strayFromRow)),
+    listHosts: () => read(() => connection.all('SELECT * FROM host ORDER BY name').map(hostFromRow)),
   };
 }

@@ -1,5 +1,7 @@
 import type { SQLInputValue } from 'node:sqlite';
 import { LIVE_STATES, type SandboxState } from '../../domain/sandbox/lifecycle.ts';
+import type { StoredHost } from '../../ports/host-directory.ts';
+import type { SnapshotRecord } from '../../ports/snapshot-archives.ts';
 import type {
   EventRecord,
   IdempotencyRecord,
@@ -72,6 +74,17 @@ export function strayFromRow(row: Row): StrayRecord {
     name: String(row.name),
     firstSeenAtMs: Number(row.first_seen_at_ms),
   };
+}
+
+export function hostFromRow(row: Row): StoredHost {
+  return {
+    host: JSON.parse(String(row.document)) as StoredHost['host'],
+    origin: String(row.origin) as StoredHost['origin'],
+  };
+}
+
+export function snapshotFromRow(row: Row): SnapshotRecord {
+  return JSON.parse(String(row.document)) as SnapshotRecord;
 }
 
 /** The filter of a list as SQL; every value travels as a parameter. */

@@ -74,6 +74,34 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (extension_id, name)
   ) WITHOUT ROWID;
   `,
+  // Hosts. Placement became an extension and a host; until then no backend had hosts.
+  `
+  CREATE TABLE host (name TEXT PRIMARY KEY, origin TEXT NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;
+
+  UPDATE sandbox SET document = json_set(
+    document,
+    '$.spec.placement.host', NULL,
+    '$.route.candidates',
+    (SELECT json_group_array(json_set(value, '$.host', NULL)) FROM json_each(document, '$.route.candidates'))
+  );
+  UPDATE sandbox SET document = json_set(
+    document, '$.run.argument.next_venue', json_extract(document, '$.run.argument.next_extension_id')
+  ) WHERE json_extract(document, '$.run.argument.next_extension_id') IS NOT NULL;
+  `,
+  // Snapshots. Until then no sandbox was restored from one.
+  `
+  CREATE TABLE snapshot (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    project TEXT NOT NULL,
+    expires_at_ms INTEGER NOT NULL,
+    document TEXT NOT NULL
+  );
+  CREATE INDEX snapshot_by_project ON snapshot (project, ordinal);
+  CREATE INDEX snapshot_by_expiry ON snapshot (expires_at_ms);
+
+  UPDATE sandbox SET document = json_set(document, '$.restoredFrom', NULL);
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

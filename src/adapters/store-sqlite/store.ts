@@ -116,5 +116,9 @@ function guarded(single: StoreReader, read: Read): StoreReader {
   return {
     getSandbox: (id) => read(() => single.getSandbox(id)),
     getIdempotency: (scope, key) => read(() => single.getIdempotency(scope, key)),
+    getHost: (name) => read(() => single.getHost(name)),
+    hostSlotsUsed: (name) => read(() => single.hostSlotsUsed(name)),
+    hostRuns: (name) => read(() => single.hostRuns(name)),
+    getSnapshot: (id) => read(() => single.getSnapshot(id)),
   };
 }

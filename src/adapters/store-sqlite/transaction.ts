@@ -1,7 +1,7 @@
 import { SandboxerError } from '../../domain/errors.ts';
 import type { StoreReader, StoreTransaction } from '../../ports/store.ts';
 import { type Connection, isConstraint } from './connection.ts';
-import { idempotencyFromRow, sandboxColumns, sandboxFromRow } from './rows.ts';
+import { hostFromRow, idempotencyFromRow, sandboxColumns, sandboxFromRow, snapshotFromRow } from './rows.ts';
 
 export function createReader(connection: Connection): StoreReader {
   return {
@@ -12,6 +12,29 @@ export function createReader(connection: Connection): StoreReader {
     async getIdempotency(scope, key) {
       const row = connection.get('SELECT * FROM idempotency WHERE scope = ? AND key = ?', scope, key);
       return row === undefined ? null : idempotencyFromRow(row);
+    },
+    async getHost(name) {
+      const row = connection.get('SELECT * FROM host WHERE name = ?', name);
+      return row === undefined ? null : hostFromRow(row);
+    },
+    async hostSlotsUsed(name) {
+      const row = connection.get(
+        `SELECT sum(used) AS total FROM slot WHERE instr(scope, '@') > 0 AND substr(scope, instr(scope, '@') + 1) = ?`,
+        name,
+      );
+      return Number(row?.total ?? 0);
+    },
+    async hostRuns(name) {
+      const row = connection.get(
+        `SELECT count(*) AS total FROM sandbox
+           WHERE has_run = 1 AND json_extract(document, '$.spec.placement.host') = ?`,
+        name,
+      );
+      return Number(row?.total ?? 0);
+    },
+    async getSnapshot(id) {
+      const row = connection.get('SELECT document FROM snapshot WHERE id = ?', id);
+      return row === undefined ? null : snapshotFromRow(row);
     },
   };
 }
@@ -128,6 +151,30 @@ export function createTransaction(connection: Connection): StoreTransaction {
     },
     async deleteStray(extensionId, name) {
       connection.run('DELETE FROM stray WHERE extension_id = ? AND name = ?', extensionId, name);
+    },
+    async putHost({ host, origin }) {
+      connection.run(
+        `INSERT INTO host VALUES (?, ?, ?)
+           ON CONFLICT (name) DO UPDATE SET origin = excluded.origin, document = excluded.document`,
+        host.name,
+        origin,
+        JSON.stringify(host),
+      );
+    },
+    async deleteHost(name) {
+      return connection.run('DELETE FROM host WHERE name = ?', name) === 1;
+    },
+    async insertSnapshot(snapshot) {
+      connection.run(
+        'INSERT INTO snapshot (id, project, expires_at_ms, document) VALUES (?, ?, ?, ?)',
+        snapshot.id,
+        snapshot.project,
+        snapshot.expiresAtMs,
+        JSON.stringify(snapshot),
+      );
+    },
+    async deleteSnapshot(id) {
+      return connection.run('DELETE FROM snapshot WHERE id = ?', id) === 1;
     },
   };
 }

@@ -19,7 +19,7 @@ export const COMPOSE_COMMANDS = [
 export const BASE_DIRECTORY = '/tmp/sandboxer';
 export const HOST_SLOTS_DEFAULT = 8;
 
-const destination = z.strictObject({
+export const sshDestinationSchema = z.strictObject({
   /** Null leaves it to `~/.ssh/config` or the login name of whoever runs sand-boxer. */
   user: z.string().regex(USER, 'not a login name').nullable().default(null),
   address: z.string().regex(ADDRESS, 'not a host name, address or alias of ~/.ssh/config'),
@@ -36,7 +36,7 @@ const destination = z.strictObject({
 export const hostSchema = z.strictObject({
   name: z.string().regex(HOST_NAME, 'lower-case letters, digits, dots and dashes'),
   /** Null: this machine, without SSH. */
-  ssh: destination.nullable(),
+  ssh: sshDestinationSchema.nullable(),
   /** Null: found out by asking the host. */
   compose_command: z.enum(COMPOSE_COMMANDS).nullable().default(null),
   base_directory: z.string().regex(ABSOLUTE_PATH, 'not an absolute path').default(BASE_DIRECTORY),
@@ -48,7 +48,7 @@ export const hostSchema = z.strictObject({
 });
 
 export type Host = z.output<typeof hostSchema>;
-export type SshDestination = z.output<typeof destination>;
+export type SshDestination = z.output<typeof sshDestinationSchema>;
 
 /** `user@address` or `[user@]alias:port` as a person writes it, or null when it is not of that form. */
 export function parseDestination(text: string): Pick<SshDestination, 'user' | 'address' | 'port'> | null {
@@ -56,11 +56,38 @@ export function parseDestination(text: string): Pick<SshDestination, 'user' | 'a
   if (match === null) return null;
   const [, user = null, bracketed = '', port] = match;
   const address = bracketed.replace(/^\[|\]$/g, '');
-  const parsed = destination.safeParse({ user, address, port: port === undefined ? null : Number(port) });
+  const parsed = sshDestinationSchema.safeParse({
+    user,
+    address,
+    port: port === undefined ? null : Number(port),
+  });
   return parsed.success ? { user, address, port: parsed.data.port } : null;
+}
+
+/** `user@address:port`, as `parseDestination` reads it. */
+export function hostText(target: Pick<SshDestination, 'user' | 'address' | 'port'>): string {
+  const { user, address, port } = target;
+  const bracketed = address.includes(':') ? `[${address}]` : address;
+  return `${destinationText({ user, address: bracketed })}${port === null ? '' : `:${port}`}`;
 }
 
 /** `user@address`, as `reachability.ssh` shows it. */
 export function destinationText({ user, address }: Pick<SshDestination, 'user' | 'address'>): string {
   return user === null ? address : `${user}@${address}`;
+}
+
+/** The host that a person means by `[user@]address[:port]` without registering it, under that very name. */
+export function adHocHost(text: string): Host | null {
+  const target = parseDestination(text);
+  if (target === null) return null;
+  return {
+    name: text,
+    ssh: { ...target, key_file: null, jump: null },
+    compose_command: null,
+    base_directory: BASE_DIRECTORY,
+    slots: HOST_SLOTS_DEFAULT,
+    labels: {},
+    price_micro_usd_per_hour: 0,
+    draining: false,
+  };
 }

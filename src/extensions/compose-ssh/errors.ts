@@ -6,12 +6,9 @@ const WORDS_MAX = 400;
 
 const KINDS: readonly (readonly [pattern: RegExp, kind: ExtensionErrorKind])[] = [
   [/no space left|disk quota exceeded/i, 'capacity'],
+  [/pull access denied|manifest (unknown|for)|no such image|registry|failed to resolve/i, 'invalid'],
   [/cannot connect to the docker daemon|is the docker daemon running|connection refused/i, 'transient'],
   [/permission denied.*docker\.sock/i, 'forbidden'],
-  [
-    /pull access denied|manifest (unknown|for)|no such image|not found|failed to resolve|dial tcp|lookup/i,
-    'invalid',
-  ],
 ];
 
 /** The last lines, on one line, bounded. */

@@ -46,6 +46,7 @@ const CAPABILITIES: Capabilities = {
   pause: false,
   meter: true,
   hostTelemetry: false,
+  hosts: false,
 };
 
 export const createExtension: CreateExtension = async (context) => {

@@ -5,6 +5,7 @@ const argument = (field: string, description: string, kind: ArgumentSpec['kind']
   field,
   description,
   variadic: false,
+  required: true,
   kind,
 });
 

@@ -18,6 +18,7 @@ export interface Invocation {
 export const GROUPS: Readonly<Record<string, string>> = {
   profiles: 'The recipes',
   extensions: 'The backends',
+  hosts: 'The machines that sandboxes can be placed on',
   route: 'How a backend is chosen',
   inspect: 'What runs and lies at the backends',
   reachability: 'How to get in',
@@ -30,7 +31,7 @@ const HEADINGS: readonly (readonly [string, readonly string[]])[] = [
     ['create', 'get', 'list', 'destroy', 'recreate', 'extend-ttl', 'activate', 'expire', 'events'],
   ],
   ['Inside a sandbox:', ['exec', 'shell', 'cp', 'port', 'logs', 'reachability']],
-  ['What there is:', ['profiles', 'extensions', 'route']],
+  ['What there is:', ['profiles', 'extensions', 'hosts', 'route']],
 ];
 const HEADING_REST = 'Running it:';
 
@@ -88,7 +89,8 @@ function option(spec: FlagSpec): Option {
 function leaf(spec: CommandSpec, run: (invocation: Invocation) => void): Command {
   const command = prepare(new Command(spec.words.at(-1)!)).description(spec.summary);
   for (const argument of spec.arguments) {
-    const name = argument.variadic ? `<${argument.field}...>` : `<${argument.field}>`;
+    const word = argument.variadic ? `${argument.field}...` : argument.field;
+    const name = argument.required ? `<${word}>` : `[${word}]`;
     command.addArgument(new Argument(name, argument.description));
   }
   for (const flag of spec.flags) command.addOption(option(flag));

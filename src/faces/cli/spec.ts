@@ -18,6 +18,7 @@ export interface ArgumentSpec {
   readonly field: string;
   readonly description: string;
   readonly variadic: boolean;
+  readonly required: boolean;
   readonly kind: 'text' | 'number';
 }
 

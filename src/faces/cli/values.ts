@@ -6,7 +6,7 @@ import type { CommandSpec, FlagSpec, Values } from './spec.ts';
 
 /** Inputs and arguments that name something on this machine: made absolute, for a server has another directory. */
 const PATH_INPUTS = ['repo', 'image'];
-const PATH_FIELDS = ['file'];
+const PATH_FIELDS = ['file', 'key_file'];
 
 function absolute(path: string): string {
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) return path;
@@ -34,7 +34,7 @@ function number(name: string, text: string, help: string): number {
 function flagValue(spec: FlagSpec, value: unknown, help: string): unknown {
   if (spec.kind === 'record') return record(spec, value as string[], help);
   if (spec.kind === 'number') return number(spec.flag.split(' ')[0]!, value as string, help);
-  return value;
+  return PATH_FIELDS.includes(spec.field) ? absolute(value as string) : value;
 }
 
 /** Commander's key of a flag: `--run-id <name>` → `runId`, `--no-wait` → `wait`. */

@@ -23,7 +23,7 @@ afterAll(async () => {
 });
 
 function pathOf(operation: Operation, id: string): string {
-  return operation.http.path.replace('{id}', id).replace('{port}', '80');
+  return operation.http.path.replace('{id}', id).replace('{name}', 'box').replace('{port}', '80');
 }
 
 function send(operation: Operation, token: string | null, id: string): Promise<Response> {

@@ -48,13 +48,16 @@ function levels(capabilities: Readonly<Record<string, unknown>>): string {
 }
 
 export function routeExplained(answer: CallOutput<'route_explain'>, look: Look): string {
+  const hosts = answer.candidates.some(({ host }) => host !== null);
   const rows = answer.candidates.map((candidate) => [
     candidate.chosen ? cell('→', 'green') : cell(' '),
     cell(candidate.extension_id, 'bold'),
+    ...(hosts ? [cell(candidate.host)] : []),
     cell(candidate.rank === null ? '-' : candidate.rank + 1),
     cell(candidate.reason),
   ]);
+  const heads = ['', 'EXTENSION', ...(hosts ? ['HOST'] : []), 'RANK', 'WHY'];
   const chosen = answer.candidates.some((candidate) => candidate.chosen);
   const verdict = chosen ? '' : `${look.paint('red', 'No backend would take it now.')}\n`;
-  return `strategy: ${shown(answer.strategy)}\n${table(['', 'EXTENSION', 'RANK', 'WHY'], rows, look)}${verdict}`;
+  return `strategy: ${shown(answer.strategy)}\n${table(heads, rows, look)}${verdict}`;
 }

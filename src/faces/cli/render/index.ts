@@ -1,11 +1,11 @@
 /** What a person sees for each operation's answer; an operation without a renderer shows its JSON. */
 import type { CallName, CallOutput } from '../../library/transport.ts';
 import { extensionsList, profileShown, profilesList, profileValid, routeExplained } from './catalog.ts';
+import { hostCard, hostRemoved, hostReport, hostsChecked, hostsList } from './hosts.ts';
 import type { Look } from './look.ts';
 import {
   doctorReport,
   expiryReport,
-  hostReport,
   reachabilityShown,
   sweepReport,
   tokenCreated,
@@ -31,6 +31,11 @@ const RENDERERS: Renderers = {
   profiles_validate: profileValid,
   extensions_list: extensionsList,
   route_explain: routeExplained,
+  hosts_list: hostsList,
+  hosts_add: hostCard,
+  hosts_check: hostsChecked,
+  hosts_remove: hostRemoved,
+  hosts_drain: hostCard,
   inspect_host: hostReport,
   inspect_stale: sweepReport,
   reap_stale: sweepReport,

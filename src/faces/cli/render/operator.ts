@@ -1,4 +1,4 @@
-/** What an operator asks for: findings, hosts, strays, expiry, tokens. */
+/** What an operator asks for: findings, strays, expiry, tokens. */
 import type { CallOutput } from '../../library/transport.ts';
 import type { Look } from './look.ts';
 import { cell, pairs, table } from './table.ts';
@@ -17,19 +17,6 @@ export function doctorReport(answer: CallOutput<'doctor'>, look: Look): string {
     ? look.paint('green', 'Ready to work.')
     : look.paint('red', 'Something is missing.');
   return `${lines.join('\n')}\n${verdict}\n`;
-}
-
-export function hostReport(answer: CallOutput<'inspect_host'>, look: Look): string {
-  const rows = answer.items.map(({ extension_id, telemetry }) => {
-    if (telemetry === null) return [cell(extension_id, 'bold'), cell('not known'), cell('-'), cell('-')];
-    return [
-      cell(extension_id, 'bold'),
-      cell(`${telemetry.load_1m} ${telemetry.load_5m} ${telemetry.load_15m} on ${telemetry.cpu_count} CPUs`),
-      cell(`${telemetry.mem_available_mb} of ${telemetry.mem_total_mb} MB free`),
-      cell(`${telemetry.disk_root_avail_gb} GB free, ${telemetry.disk_root_used_pct}% used`),
-    ];
-  });
-  return table(['EXTENSION', 'LOAD', 'MEMORY', 'DISK'], rows, look);
 }
 
 export function sweepReport(answer: CallOutput<'reap_stale'>, look: Look): string {

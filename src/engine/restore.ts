@@ -1,0 +1,55 @@
+import { SandboxerError } from '../domain/errors.ts';
+import { partName, type SnapshotPartKind } from '../domain/snapshot/manifest.ts';
+import type { RestoredPart, RestoreSource } from '../ports/snapshot.ts';
+import type { SnapshotRecord } from '../ports/snapshot-archives.ts';
+import type { RestoredFrom, SandboxRecord } from '../ports/store.ts';
+import type { StepInput } from './step.ts';
+
+export interface Restoring {
+  readonly source: RestoreSource;
+  readonly restoredFrom: RestoredFrom;
+  /** What the archive itself rejected with, however the extension told it. */
+  failure(): unknown;
+}
+
+function leftOut(
+  { manifest }: SnapshotRecord,
+  kinds: readonly SnapshotPartKind[],
+  { extensionId, spec }: SandboxRecord,
+): readonly string[] {
+  const parts = manifest.parts
+    .filter(({ kind }) => !kinds.includes(kind))
+    .map((part) => `${partName(part)}: ${extensionId} has no such thing`);
+  const inputs = manifest.withheld_inputs
+    .filter((name) => spec.inputs[name] === undefined)
+    .map((name) => `input ${name}: its value is not stored; give it with --input`);
+  return [...parts, ...inputs];
+}
+
+/** What the sandbox is to begin with, or null for one that begins with no snapshot. */
+export async function openRestore({ engine, extension, record }: StepInput): Promise<Restoring | null> {
+  if (record.restoredFrom === null) return null;
+  const { snapshotId } = record.restoredFrom;
+  const snapshot = await engine.store.getSnapshot(snapshotId);
+  if (snapshot === null) {
+    throw new SandboxerError('not_found', `The snapshot ${snapshotId} that it begins with is gone.`, {
+      nextStep: 'Restore another one: sandboxer snapshots list',
+    });
+  }
+  const kinds = extension.snapshots?.kinds ?? [];
+  const wants = ({ kind }: { readonly kind: SnapshotPartKind }) => kinds.includes(kind);
+  let failure: unknown = null;
+  async function* read(signal: AbortSignal): AsyncGenerator<RestoredPart> {
+    try {
+      yield* engine.snapshots.read(snapshot!, wants, signal);
+    } catch (error) {
+      if (!signal.aborted) failure = error;
+      throw error;
+    }
+  }
+  return {
+    source: { parts: snapshot.manifest.parts.filter(wants), read },
+    restoredFrom: { snapshotId, leftOut: leftOut(snapshot, kinds, record) },
+    failure: () => failure,
+  };
+}
