@@ -42,7 +42,7 @@ export async function withinTime<Result>(
   }
 }
 
-/** What the hosts said of themselves, remembered for a moment so that a row of creates asks once. */
+/** What the hosts said of themselves; what is good is remembered for a moment, so that a row of creates asks once. */
 export class HostStates {
   readonly #clock: Clock;
   readonly #gate = new Gate(LIMITS.hostStatesInFlight);
@@ -63,8 +63,11 @@ export class HostStates {
   ask(extension: Extension, host: Host, timeoutMs: number): Promise<HostState> {
     const asked: Remembered = { host, answeredAtMs: null, state: this.#ask(extension, host, timeoutMs) };
     this.#remembered.set(keyOf(extension, host), asked);
-    asked.state.then(() => {
-      asked.answeredAtMs = this.#clock.monotonicMs();
+    asked.state.then(({ ok }) => {
+      if (ok) asked.answeredAtMs = this.#clock.monotonicMs();
+      else if (this.#remembered.get(keyOf(extension, host)) === asked) {
+        this.#remembered.delete(keyOf(extension, host)); // somebody may be mending it right now
+      }
     });
     return asked.state;
   }

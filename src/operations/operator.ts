@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LIMITS } from '../domain/limits.ts';
 import type { SweepItem } from '../engine/sweep.ts';
 import { measure, telemetrySchema } from './host-reports.ts';
 import { call, type OperationContext } from './operation.ts';
@@ -106,7 +107,12 @@ async function sweepAll(context: OperationContext, apply: boolean): Promise<z.in
   const items: SweepItem[] = [];
   const alarms: string[] = [];
   for (const { id } of extensions.summaries()) {
-    const report = await context.engine.sweeper.sweep(await extensions.load(id), apply, context.signal);
+    const report = await context.engine.sweeper.sweep(
+      await extensions.load(id),
+      apply,
+      context.signal,
+      LIMITS.sweepKillsMax,
+    );
     items.push(...report.items);
     if (report.alarm !== null) alarms.push(report.alarm);
   }

@@ -8,11 +8,13 @@ import { scriptError } from './errors.ts';
 import {
   ARM,
   DESTROY,
+  FIND_LINK,
   LAST_WORDS,
   LIST,
   OBSERVE,
   PREPARE,
   PROBE,
+  READ_PLAIN,
   REAPER,
   UP,
   WRITE_FILE,
@@ -188,6 +190,19 @@ export class HostClient {
     const words = await this.#words(place, signal);
     const { stdout } = await this.#script(OBSERVE, words, { doing: 'Looking', signal });
     return readStatus(stdout);
+  }
+
+  /** A file of a workspace in which nothing runs, at most `limitBytes` of it; see `READ_PLAIN` for the codes. */
+  async readPlain(place: Place, path: string, limitBytes: number, signal: AbortSignal): Promise<CommandResult> {
+    const words = [...(await this.#words(place, signal)), path, String(limitBytes)];
+    return this.#run(READ_PLAIN, words, { signal });
+  }
+
+  /** The first beginning of a path in the workspace that is a link, or null. */
+  async findLink(place: Place, paths: readonly string[], signal: AbortSignal): Promise<string | null> {
+    const words = [...(await this.#words(place, signal)), ...paths];
+    const { stdout } = await this.#script(FIND_LINK, words, { doing: 'Looking for links', signal });
+    return stdout === '' ? null : stdout.replace(/\n$/, '');
   }
 
   async lastWords(containers: readonly string[], signal: AbortSignal): Promise<string> {

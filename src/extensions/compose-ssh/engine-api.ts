@@ -1,6 +1,7 @@
 /** The engine's own HTTP interface (Docker Engine API 1.41; Podman speaks it too), over a stream to its socket. */
-import { type IncomingMessage, type RequestOptions, request } from 'node:http';
-import type { Duplex, Readable } from 'node:stream';
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
+import { type Duplex, Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { ExtensionError } from '../../ports/extension.ts';
 import type { HostClient } from './client.ts';
 import { lastWords } from './errors.ts';
@@ -9,9 +10,11 @@ const VERSION = '/v1.41';
 const ANSWER_BYTES_MAX = 1024 * 1024;
 
 interface Call {
-  readonly method: 'GET' | 'POST' | 'HEAD';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'HEAD';
   readonly path: string;
   readonly body?: unknown;
+  /** A tar stream, instead of `body`. */
+  readonly content?: AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
   /** Asks for a plain stream in both directions after the answer. */
   readonly upgrade?: boolean;
@@ -47,6 +50,33 @@ function engineError(status: number, text: string): ExtensionError {
   return new ExtensionError(kind, `The engine refused: ${lastWords(words) || `status ${status}`}.`);
 }
 
+/** An engine that has answered reads no further; then its answer counts, and nothing else. */
+async function feed(
+  sent: ClientRequest,
+  content: AsyncIterable<Uint8Array>,
+  answer: Promise<Answer>,
+): Promise<void> {
+  let answered = false;
+  const heard = answer.then(
+    () => {
+      answered = true;
+    },
+    () => undefined, // told by whoever awaits the answer
+  );
+  const source = Readable.from(content, { objectMode: false });
+  try {
+    await pipeline(source, sent);
+  } catch (error) {
+    if (isBroken(error)) await heard;
+    if (!answered && !isBroken(error)) throw error;
+  }
+}
+
+function isBroken(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return ['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED'].includes(code);
+}
+
 export class EngineApi {
   readonly #client: HostClient;
 
@@ -60,6 +90,13 @@ export class EngineApi {
     const text = await readBody(message);
     if (status >= 400) throw engineError(status, text);
     return (text === '' ? null : JSON.parse(text)) as T;
+  }
+
+  /** The body of the answer as it comes. It rejects when the engine stops before its end. */
+  async download(call: Omit<Call, 'upgrade'>): Promise<Readable> {
+    const { status, message } = await this.#send(call);
+    if (status >= 400) throw engineError(status, await readBody(message));
+    return message;
   }
 
   /** A header of the answer; null for 404. */
@@ -94,8 +131,9 @@ export class EngineApi {
       path: `${VERSION}${call.path}`,
       headers: {
         host: 'engine',
-        'content-type': 'application/json',
-        'content-length': Buffer.byteLength(body),
+        ...(call.content === undefined
+          ? { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+          : { 'content-type': 'application/x-tar', 'transfer-encoding': 'chunked' }),
         ...(call.upgrade ? { connection: 'Upgrade', upgrade: 'tcp' } : {}),
       },
       createConnection: () => connection,
@@ -116,7 +154,8 @@ export class EngineApi {
         new ExtensionError('transient', `The engine does not answer: ${cause.message}.`, { cause }),
       );
     });
-    sent.end(body);
+    if (call.content === undefined) sent.end(body);
+    else await feed(sent, call.content, answer.promise);
     return answer.promise;
   }
 }

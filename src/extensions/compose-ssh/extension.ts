@@ -1,5 +1,4 @@
 import { destinationText, type Host } from '../../domain/host/host.ts';
-import { parseBackendName } from '../../domain/ids.ts';
 import {
   type Capabilities,
   type CreateExtension,
@@ -19,14 +18,17 @@ import {
   type SandboxSpec,
   type Validation,
 } from '../../ports/extension.ts';
-import { HostClient, nameOfDirectory, placeOf } from './client.ts';
+import { HostClient, placeOf } from './client.ts';
 import { type ComposeConfig, readConfig, readRequest } from './config.ts';
 import { lastWords } from './errors.ts';
 import { handleOf, readHandle, UNRECORDED } from './handle.ts';
-import { makeStack, recordOf } from './make-stack.ts';
+import { listed } from './listing.ts';
+import { makeStack } from './make-stack.ts';
+import { restoreStack } from './restore.ts';
 import { ComposeSessions, type PlacedStack } from './sessions.ts';
+import { ComposeSnapshots } from './snapshots.ts';
 import { planStack, refuseUnkeepable } from './stack.ts';
-import { absent, readRecord, type StackStatus, stateOf } from './status.ts';
+import { absent, type StackStatus, stateOf } from './status.ts';
 
 const stateIn = (status: StackStatus) => stateOf(status, new Set(status.record?.finishing ?? []));
 
@@ -36,6 +38,7 @@ class ComposeExtension implements Extension {
   readonly description =
     "Docker or Podman Compose on a host over SSH, or on this machine's engine, with a reaper of its own on the host.";
   readonly sessions: ComposeSessions;
+  readonly snapshots: ComposeSnapshots;
   readonly #context: ExtensionContext;
   readonly #config: ComposeConfig;
   /** The host may change its base directory; the link stays the same while the way there does. */
@@ -45,6 +48,7 @@ class ComposeExtension implements Extension {
     this.#context = context;
     this.#config = readConfig(context.environment);
     this.sessions = new ComposeSessions((reference) => this.#placed(reference), context.clock);
+    this.snapshots = new ComposeSnapshots((reference) => this.#placed(reference));
   }
 
   async capabilities(): Promise<Capabilities> {
@@ -56,7 +60,7 @@ class ComposeExtension implements Extension {
       network: { deny: 'enforced', egressList: 'unsupported', allow: 'enforced' },
       limits: { memory: 'enforced', cpu: 'enforced', processes: 'enforced' },
       sessions: true,
-      snapshots: false,
+      snapshots: true,
       ownDeadline: true,
       pause: false,
       meter: false,
@@ -72,7 +76,8 @@ class ComposeExtension implements Extension {
 
   async validate(spec: SandboxSpec): Promise<Validation> {
     refuseUnkeepable(spec);
-    await planStack(readRequest(spec), this.#config);
+    const request = readRequest(spec);
+    if (!spec.restored) await planStack(request, this.#config);
     return { degradations: [] };
   }
 
@@ -82,7 +87,8 @@ class ComposeExtension implements Extension {
 
   async provision(request: ProvisionRequest): Promise<Handle> {
     const client = await this.#client(request.spec.placement.host);
-    const planned = await planStack(readRequest(request.spec), this.#config);
+    const { restore } = request;
+    const planned = restore === undefined ? await planStack(readRequest(request.spec), this.#config) : null;
     const place = placeOf(client.host, request.name);
     const before = await client.status(place, request.signal);
     if (before.epoch !== null && before.epoch !== request.epoch) {
@@ -92,8 +98,10 @@ class ComposeExtension implements Extension {
       return handleOf({ host: client.host.name, ...before.record });
     }
     if (absent(before) === null) await client.destroy(place, request.signal);
-    const record = recordOf(request, planned);
-    await makeStack(client, place, { request, planned, record });
+    const record =
+      planned === null
+        ? await restoreStack(client, place, { request, config: this.#config, source: restore! })
+        : await makeStack(client, place, { request, planned });
     return handleOf({ host: client.host.name, ...record });
   }
 
@@ -185,19 +193,7 @@ class ComposeExtension implements Extension {
   }
 
   async #listOn(host: Host, signal: AbortSignal): Promise<readonly Listed[]> {
-    const found = new Map<string, Listed>();
-    for (const [kind, word = '', seconds, line] of await this.#clientOf(host).list(signal)) {
-      const name = kind === 'directory' ? nameOfDirectory(word)?.name : word;
-      if (name === undefined || parseBackendName(name) === null || found.has(name)) continue;
-      const record = readRecord(line);
-      found.set(name, {
-        name,
-        tags: record?.tags ?? {},
-        ageMs: seconds === undefined ? null : Number(seconds) * 1_000,
-        handle: handleOf({ host: host.name, ...(record ?? UNRECORDED) }),
-      });
-    }
-    return [...found.values()];
+    return listed(await this.#clientOf(host).list(signal), host.name);
   }
 
   /** Where a thing is, or could be while no answer has said so. */

@@ -10,15 +10,14 @@ import type { StackRecord } from './status.ts';
 
 const UPLOAD_MS = 10 * 60_000;
 const UP_MS = 20 * 60_000;
-const COMPOSE_FILE = 'compose.yaml';
+export const COMPOSE_FILE = 'compose.yaml';
 
 export interface MakeRequest {
   readonly request: ProvisionRequest;
   readonly planned: PlannedStack;
-  readonly record: StackRecord;
 }
 
-export function recordOf(request: ProvisionRequest, planned: PlannedStack): StackRecord {
+export function recordOf({ request, planned }: MakeRequest): StackRecord {
   const ports = planned.stack.services.find(({ name }) => name === planned.service)?.ports ?? [];
   return {
     tags: request.tags,
@@ -26,6 +25,28 @@ export function recordOf(request: ProvisionRequest, planned: PlannedStack): Stac
     finishing: [...planned.finishing],
     ports: [...ports],
   };
+}
+
+/** Runs Compose on the stack's file to its end. */
+export async function compose(
+  client: HostClient,
+  place: Place,
+  words: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { compose: program } = await client.engine(signal);
+  const file = client.statePath(place, COMPOSE_FILE);
+  const all = [...program, '-p', place.name, '-f', file, '--env-file', '/dev/null', ...words];
+  const result = await client.up(place, all, UP_MS, signal);
+  if (result.exitCode === 0) return;
+  if (signal.aborted) throw new ExtensionError('ambiguous', 'Bringing the stack up was given up.');
+  throw upError(result.stderr);
+}
+
+export const UP_WORDS = ['up', '-d', '--remove-orphans'] as const;
+
+export function recordText(record: StackRecord): string {
+  return `${JSON.stringify(record)}\n`;
 }
 
 async function upload(client: HostClient, place: Place, { request, planned }: MakeRequest): Promise<void> {
@@ -40,7 +61,7 @@ async function upload(client: HostClient, place: Place, { request, planned }: Ma
   });
 }
 
-function composeText(place: Place, { request, planned }: MakeRequest): string {
+export function composeText(place: Place, { request, planned }: MakeRequest): string {
   const { resources, network } = request.spec;
   return renderStack(planned.stack, {
     name: request.name,
@@ -55,30 +76,15 @@ function composeText(place: Place, { request, planned }: MakeRequest): string {
 }
 
 /** Directory and record, then the host's reaper, then files, then the stack: nothing is there without an end. */
-export async function makeStack(client: HostClient, place: Place, making: MakeRequest): Promise<void> {
-  const { request, record } = making;
+export async function makeStack(client: HostClient, place: Place, making: MakeRequest): Promise<StackRecord> {
+  const { request } = making;
+  const record = recordOf(making);
   const { signal } = request;
   const text = composeText(place, making);
-  const { compose } = await client.engine(signal);
-  await client.prepare(place, request.epoch, `${JSON.stringify(record)}\n`, signal);
+  await client.prepare(place, request.epoch, recordText(record), signal);
   await client.arm(place, request.ownDeadlineMs, request.ownDeadlineCapMs, signal);
   await upload(client, place, making);
   await client.writeState(place, COMPOSE_FILE, text, signal);
-  const file = client.statePath(place, COMPOSE_FILE);
-  const words = [
-    ...compose,
-    '-p',
-    request.name,
-    '-f',
-    file,
-    '--env-file',
-    '/dev/null',
-    'up',
-    '-d',
-    '--remove-orphans',
-  ];
-  const result = await client.up(place, words, UP_MS, signal);
-  if (result.exitCode === 0) return;
-  if (signal.aborted) throw new ExtensionError('ambiguous', 'Bringing the stack up was given up.');
-  throw upError(result.stderr);
+  await compose(client, place, UP_WORDS, signal);
+  return record;
 }

@@ -17,7 +17,7 @@ const USUAL_FILES = [
   'docker-compose.yaml',
   'docker-compose.yml',
 ];
-const FILE_BYTES_MAX = 256 * 1024;
+export const FILE_BYTES_MAX = 256 * 1024;
 
 function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR'].includes(String(error.code));
@@ -37,22 +37,43 @@ export async function repositoryDirectory(path: string): Promise<string> {
   throw new ExtensionError('invalid', `The repository ${printable(path)} is not a directory.`);
 }
 
-/** A plain file of the repository, or null where there is none. A link is refused: it could lead anywhere. */
-async function readPlainFile(repository: string, path: string): Promise<string | null> {
+/** What the Compose file and what it names are read from: a repository here, or a workspace on its host. */
+export interface WorkspaceFiles {
+  /** A plain file, or null where there is none. A link is refused: it could lead anywhere. */
+  read(path: string): Promise<string | null>;
+  /** The first of the paths' beginnings that is a link, or null. */
+  linkIn(paths: readonly string[]): Promise<string | null>;
+}
+
+/** `path` as Compose would see it; refuses one that leads out. */
+export function insideWorkspace(path: string): string {
   const clean = posix.normalize(path);
-  if (posix.isAbsolute(clean) || clean.startsWith('..') || clean.includes('\0')) {
-    throw new ExtensionError(
-      'invalid',
-      `The Compose file ${printable(path)} must lie inside the repository.`,
-    );
-  }
+  if (!posix.isAbsolute(clean) && !clean.startsWith('..') && !clean.includes('\0')) return clean;
+  throw new ExtensionError('invalid', `The Compose file ${printable(path)} must lie inside the repository.`);
+}
+
+export function tooLarge(path: string): ExtensionError {
+  return new ExtensionError('invalid', `${printable(path)} is too large.`);
+}
+
+export function notPlain(path: string): ExtensionError {
+  return new ExtensionError('invalid', `${printable(path)} in the repository is not a plain file.`);
+}
+
+/** Of a directory of this machine. */
+export function repositoryFiles(root: string): WorkspaceFiles {
+  return { read: (path) => readPlainFile(root, path), linkIn: (paths) => linkIn(root, paths) };
+}
+
+async function readPlainFile(repository: string, path: string): Promise<string | null> {
+  const clean = insideWorkspace(path);
   try {
     const place = join(repository, clean);
     const [kind, real] = [await lstat(place), await realpath(place)];
     if (!kind.isFile() || real !== join(await realpath(repository), clean)) {
-      throw new ExtensionError('invalid', `${printable(path)} in the repository is not a plain file.`);
+      throw notPlain(path);
     }
-    if (kind.size > FILE_BYTES_MAX) throw new ExtensionError('invalid', `${printable(path)} is too large.`);
+    if (kind.size > FILE_BYTES_MAX) throw tooLarge(path);
     return await readFile(place, 'utf8');
   } catch (error) {
     if (isMissing(error)) return null;
@@ -60,8 +81,8 @@ async function readPlainFile(repository: string, path: string): Promise<string |
   }
 }
 
-async function fileOfManifest(repository: string): Promise<string | null> {
-  const text = await readPlainFile(repository, MANIFEST);
+async function fileOfManifest(files: WorkspaceFiles): Promise<string | null> {
+  const text = await files.read(MANIFEST);
   if (text === null) return null;
   const document = parseDocument(text, { uniqueKeys: true });
   const broken = document.errors[0];
@@ -80,18 +101,21 @@ export interface ComposeFile {
   readonly text: string;
 }
 
-/** As the input says, else `e2e/e2e.yml`, else `e2e/compose.yml`, else the usual names at the root. */
-export async function findComposeFile(repository: string, asked: string | null): Promise<ComposeFile> {
-  const named = asked ?? (await fileOfManifest(repository));
+/** As the input says, else `e2e/e2e.yml`, else `e2e/compose.yml`, else the usual names at the root; null for none of these. */
+export async function findComposeFile(files: WorkspaceFiles, asked: string | null): Promise<ComposeFile | null> {
+  const named = asked ?? (await fileOfManifest(files));
   for (const path of named === null ? USUAL_FILES : [named]) {
-    const text = await readPlainFile(repository, path);
+    const text = await files.read(path);
     if (text !== null) return { path, text };
   }
-  throw new ExtensionError(
+  if (named === null) return null;
+  throw new ExtensionError('invalid', `The Compose file ${printable(named)} is not in the repository.`);
+}
+
+export function noComposeFile(): ExtensionError {
+  return new ExtensionError(
     'invalid',
-    named === null
-      ? `The repository has no Compose file; looked for ${USUAL_FILES.join(', ')}.`
-      : `The Compose file ${printable(named)} is not in the repository.`,
+    `The repository has no Compose file; looked for ${USUAL_FILES.join(', ')}.`,
   );
 }
 
@@ -147,16 +171,21 @@ export async function listRepository(
   return walk.files;
 }
 
-/** Nothing that the engine opens on the host may be a link there: what it leads to is not of the workspace. */
-export async function refuseLinkedPaths(root: string, paths: readonly string[]): Promise<void> {
+async function linkIn(root: string, paths: readonly string[]): Promise<string | null> {
   for (const path of paths) {
     const parts = posix.normalize(path).split('/');
     for (let length = 1; length <= parts.length; length += 1) {
       const part = parts.slice(0, length).join('/');
       const kind = await lstat(join(root, part)).catch(() => null); // not there: the engine says so itself
-      if (kind?.isSymbolicLink()) {
-        throw new ExtensionError('invalid', `${printable(part)} is used by the Compose file and is a link.`);
-      }
+      if (kind?.isSymbolicLink()) return part;
     }
   }
+  return null;
+}
+
+/** Nothing that the engine opens on the host may be a link there: what it leads to is not of the workspace. */
+export async function refuseLinkedPaths(files: WorkspaceFiles, paths: readonly string[]): Promise<void> {
+  const link = await files.linkIn(paths);
+  if (link === null) return;
+  throw new ExtensionError('invalid', `${printable(link)} is used by the Compose file and is a link.`);
 }

@@ -1,6 +1,7 @@
 /**
  * What runs on a host, as constant texts for its `sh`; everything that varies is an argument. Exit codes of ours:
- * 65 the base directory cannot be used, 66 another incarnation, 70 the engine does not answer.
+ * 65 the base directory cannot be used, 66 another incarnation, 67 no plain file, 68 no such file, 70 the engine does not
+ * answer.
  *
  * A sandbox has `<base>/<key>`, the workspace, and `<base>/.sandboxer/<key>`, what is ours: containers may write to the first
  * and never see the second, since what lies there is run on the host.
@@ -120,10 +121,12 @@ for dir in "$base/.sandboxer"/* "$base"/*; do
 done
 for label in sandboxer.name com.docker.compose.project; do
   for kind in 'ps -a' 'network ls' 'volume ls'; do
-    found=$("$engine" $kind --filter "label=$label" --format "{{.Label \\"$label\\"}}") || exit 70
+    case $kind in volume*) made= ;; *) made='{{.CreatedAt}}' ;; esac
+    found=$("$engine" $kind --filter "label=$label" --format "{{.Label \\"$label\\"}}\t$made") || exit 70
     [ -z "$found" ] || printf '%s\\n' "$found" | sed 's/^/name\\t/'
   done
 done
+printf 'now\\t%s\\n' "$now"
 `;
 
 /** $1 base directory, then the Compose programs to try, each as one word. */
@@ -133,7 +136,7 @@ for compose in "$@"; do
   $compose version >/dev/null 2>&1 || continue
   printf 'compose\\t%s\\n' "$compose"
   case $compose in podman*) engine=podman ;; *) engine=docker ;; esac
-  version=$($engine version --format '{{.Server.Version}}' 2>&1) || { printf 'silent\\t%s\\n' "$version" | head -n 1; break; }
+  version=$($engine version --format '{{.Server.Version}}' 2>&1) || { printf 'silent\\t%s\\n' "$(printf '%s\\n' "$version" | tail -n 1)"; break; }
   printf 'engine\\t%s\\t%s\\n' "$engine" "$version"
   case $engine in
     docker) printf 'socket\\t%s\\n' "$(docker context inspect --format '{{.Endpoints.docker.Host}}')" ;;
@@ -150,6 +153,38 @@ place=$base
 while [ ! -e "$place" ]; do place=$(dirname -- "$place"); done
 [ -w "$place" ] || printf 'closed\\t%s\\n' "$place"
 printf 'room\\t%s\\n' "$(df -P -k "$place" | tail -n 1)"
+`;
+
+/**
+ * $5 a path in the workspace: its content, at most $6 bytes of it. 67 where it or what it lies in is a link or no plain
+ * file, 68 where there is none. Only while nothing runs that could change it.
+ */
+export const READ_PLAIN = `${PLACE}
+cd -P -- "$dir" || exit 1
+set -f
+IFS=/ place=.
+for part in $5; do
+  place=$place/$part
+  [ ! -L "$place" ] || exit 67
+done
+[ -e "$place" ] || exit 68
+[ -f "$place" ] || exit 67
+head -c "$6" -- "$place"
+`;
+
+/** From $5 on paths in the workspace: says the first of their beginnings that is a link. */
+export const FIND_LINK = `${PLACE}
+shift 4
+cd -P -- "$dir" || exit 1
+set -f
+IFS=/
+for path in "$@"; do
+  place=.
+  for part in $path; do
+    place=$place/$part
+    if [ -L "$place" ]; then printf '%s\\n' "\${place#./}"; exit 0; fi
+  done
+done
 `;
 
 /** From $5 on the words of Compose. What it said and how it ended is kept for `observe`. */

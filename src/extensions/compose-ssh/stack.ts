@@ -3,7 +3,14 @@ import type { SandboxSpec } from '../../ports/extension.ts';
 import { ExtensionError } from '../../ports/extension.ts';
 import { type CheckedStack, checkComposeFile } from './compose-file.ts';
 import type { ComposeConfig, ComposeRequest } from './config.ts';
-import { findComposeFile, refuseLinkedPaths, repositoryDirectory } from './repository.ts';
+import {
+  findComposeFile,
+  noComposeFile,
+  refuseLinkedPaths,
+  repositoryDirectory,
+  repositoryFiles,
+  type WorkspaceFiles,
+} from './repository.ts';
 
 export interface PlannedStack {
   readonly repository: string | null;
@@ -17,10 +24,10 @@ export interface PlannedStack {
 /** Waits for its end and takes signals, so that it ends at once. */
 const IDLE = 'trap "exit 0" TERM INT; while :; do sleep 3600 & wait $!; done';
 
-function idleStack(image: string): CheckedStack {
+function idleStack(image: string, more: object = { working_dir: '/tmp' }): CheckedStack {
   const text = JSON.stringify({
     services: {
-      canary: { image, command: ['sh', '-c', IDLE.replaceAll('$', '$$$$')], working_dir: '/tmp', init: true },
+      canary: { image, command: ['sh', '-c', IDLE.replaceAll('$', '$$$$')], init: true, ...more },
     },
   });
   return checkComposeFile(text, 'canary', new Set());
@@ -49,9 +56,24 @@ function chosenService(stack: CheckedStack, asked: string | null): string {
 
 /** Reads and checks; asks nothing of any host. */
 export async function planStack(request: ComposeRequest, config: ComposeConfig): Promise<PlannedStack> {
-  const stack = await checkedStack(request, config);
-  const repository = request.repository === null ? null : await repositoryDirectory(request.repository);
-  if (repository !== null) await refuseLinkedPaths(repository, stack.workspacePaths);
+  if (request.repository === null) return planned(request, null, idleStack(config.canaryImage));
+  const repository = await repositoryDirectory(request.repository);
+  const stack = await checkedStack(request, repositoryFiles(repository));
+  if (stack === null) throw noComposeFile();
+  return planned(request, repository, stack);
+}
+
+/** The same for a workspace that was restored. Without a Compose file it is shown to one idle service. */
+export async function planRestoredStack(
+  request: ComposeRequest,
+  config: ComposeConfig,
+  files: WorkspaceFiles,
+): Promise<PlannedStack> {
+  const shown = { volumes: ['./:/workspace'], working_dir: '/workspace' };
+  return planned(request, null, (await checkedStack(request, files)) ?? idleStack(config.canaryImage, shown));
+}
+
+function planned(request: ComposeRequest, repository: string | null, stack: CheckedStack): PlannedStack {
   return {
     repository,
     stack,
@@ -60,11 +82,13 @@ export async function planStack(request: ComposeRequest, config: ComposeConfig):
   };
 }
 
-async function checkedStack(request: ComposeRequest, config: ComposeConfig): Promise<CheckedStack> {
-  if (request.repository === null) return idleStack(config.canaryImage);
-  const repository = await repositoryDirectory(request.repository);
-  const { path, text } = await findComposeFile(repository, request.composeFile);
-  return checkComposeFile(text, path, request.allowed, request.variables);
+/** Null where there is no Compose file. */
+async function checkedStack(request: ComposeRequest, files: WorkspaceFiles): Promise<CheckedStack | null> {
+  const found = await findComposeFile(files, request.composeFile);
+  if (found === null) return null;
+  const stack = checkComposeFile(found.text, found.path, request.allowed, request.variables);
+  await refuseLinkedPaths(files, stack.workspacePaths);
+  return stack;
 }
 
 /** Refuses a spec whose rules this backend cannot keep. */

@@ -1,0 +1,71 @@
+/** Making one stack of what a snapshot holds. As in `make-stack.ts`, nothing is there without an end. */
+import { ExtensionError, type ProvisionRequest } from '../../ports/extension.ts';
+import type { RestoredPart, RestoreSource } from '../../ports/snapshot.ts';
+import type { HostClient, Place } from './client.ts';
+import { type ComposeConfig, readRequest } from './config.ts';
+import { UNRECORDED } from './handle.ts';
+import { COMPOSE_FILE, compose, composeText, recordOf, recordText, UP_WORDS } from './make-stack.ts';
+import { planRestoredStack } from './stack.ts';
+import type { StackRecord } from './status.ts';
+import { stackMounts, unpackVolume } from './volumes.ts';
+import { filesOnHost, unpackWorkspace } from './workspace.ts';
+
+export interface RestoreRequest {
+  readonly request: ProvisionRequest;
+  readonly config: ComposeConfig;
+  readonly source: RestoreSource;
+}
+
+/** The Compose file is found and checked in the workspace as it lies on the host: the snapshot is not believed. */
+async function writeComposeFile(client: HostClient, place: Place, making: RestoreRequest): Promise<StackRecord> {
+  const { request, config } = making;
+  const { signal } = request;
+  const files = filesOnHost(client, place, signal);
+  const planned = await planRestoredStack(readRequest(request.spec), config, files);
+  const record = recordOf({ request, planned });
+  await client.writeState(place, 'record.json', recordText(record), signal);
+  await client.writeState(place, COMPOSE_FILE, composeText(place, { request, planned }), signal);
+  return record;
+}
+
+async function fillVolume(
+  client: HostClient,
+  place: Place,
+  { part, open }: RestoredPart,
+  signal: AbortSignal,
+): Promise<void> {
+  if (part.kind !== 'volume') throw new ExtensionError('invalid', 'The snapshot has its workspace twice.');
+  const stack = { name: place.name, workspace: place.directory };
+  const mount = (await stackMounts(client, stack, signal)).volumes.find(({ volume }) => volume === part.name);
+  if (mount === undefined) {
+    throw new ExtensionError('invalid', `No service of the Compose file mounts the volume ${part.name}.`);
+  }
+  await unpackVolume(client, mount, open, signal);
+}
+
+/** Workspace, then the Compose file in it, then volumes of containers that do not run yet, then everything is started. */
+export async function restoreStack(
+  client: HostClient,
+  place: Place,
+  making: RestoreRequest,
+): Promise<StackRecord> {
+  const { request, source } = making;
+  const { signal } = request;
+  await client.prepare(place, request.epoch, recordText({ ...UNRECORDED, tags: request.tags }), signal);
+  await client.arm(place, request.ownDeadlineMs, request.ownDeadlineCapMs, signal);
+  let record: StackRecord | null = null;
+  for await (const part of source.read(signal)) {
+    if (part.part.kind === 'workspace') {
+      await unpackWorkspace(client, place, part.open(''), signal);
+      continue;
+    }
+    if (record === null) {
+      record = await writeComposeFile(client, place, making);
+      await compose(client, place, ['up', '--no-start'], signal);
+    }
+    await fillVolume(client, place, part, signal);
+  }
+  record ??= await writeComposeFile(client, place, making);
+  await compose(client, place, UP_WORDS, signal);
+  return record;
+}

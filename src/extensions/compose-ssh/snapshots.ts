@@ -1,0 +1,39 @@
+import { ExtensionError, type Reference } from '../../ports/extension.ts';
+import type { Capture, CapturedPart, Snapshots } from '../../ports/snapshot.ts';
+import { placeOf } from './client.ts';
+import type { PlacedStack } from './sessions.ts';
+import { packVolume, stackMounts } from './volumes.ts';
+import { packWorkspace } from './workspace.ts';
+
+export class ComposeSnapshots implements Snapshots {
+  readonly kinds = ['workspace', 'volume'] as const;
+  readonly #placed: (reference: Reference) => Promise<PlacedStack>;
+
+  constructor(placed: (reference: Reference) => Promise<PlacedStack>) {
+    this.#placed = placed;
+  }
+
+  async capture(reference: Reference, signal: AbortSignal): Promise<Capture> {
+    const { client, name } = await this.#placed(reference);
+    const place = placeOf(client.host, name);
+    const { engine } = await client.engine(signal);
+    const { services, volumes, others } = await stackMounts(client, { name, workspace: place.directory }, signal);
+    if (services.length === 0) throw new ExtensionError('transient', 'The stack has no containers any more.');
+    const workspace: CapturedPart = {
+      part: { kind: 'workspace' },
+      open: async (stop) => packWorkspace(client, place, stop),
+    };
+    const parts = volumes.map(
+      (mount): CapturedPart => ({
+        part: { kind: 'volume', name: mount.volume, service: mount.service },
+        open: async (stop) => packVolume(client, mount, stop),
+      }),
+    );
+    return {
+      engine,
+      services,
+      parts: [workspace, ...parts],
+      notCaptured: ["what services wrote into their containers' own layers", ...others],
+    };
+  }
+}
