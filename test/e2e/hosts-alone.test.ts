@@ -89,7 +89,7 @@ describe.runIf(process.getuid?.() === 0)('a host alone', () => {
       const seen = (await look(false)).items.map(({ name }) => name);
       expect(seen).toEqual(expect.arrayContaining([`sbx-${PLANTED_DIRECTORY}`, PLANTED_PROJECT]));
       for (let sweep = 0; sweep < 3; sweep += 1) {
-        await sleep(5);
+        await sleep(700); // the engine tells ages in seconds
         await look(true);
       }
     } finally {
