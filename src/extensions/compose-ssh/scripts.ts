@@ -100,11 +100,11 @@ if [ -e "$dir" ] || [ -e "$state" ]; then
   printf 'up\\t%s\\n' "$(cat "$state/up" 2>/dev/null)"
   printf 'record\\t%s\\n' "$(head -n 1 "$state/record.json" 2>/dev/null)"
 fi
-found=$("$engine" ps -a --no-trunc --filter "label=sandboxer.name=$name" \\
+found=$("$engine" ps -a --no-trunc --filter "label=com.docker.compose.project=$name" \\
   --format '{{.ID}}\\t{{.Label "com.docker.compose.service"}}\\t{{.State}}\\t{{.Status}}') || exit 70
 [ -z "$found" ] || printf '%s\\n' "$found" | sed 's/^/container\\t/'
 for kind in network volume; do
-  found=$("$engine" $kind ls -q --filter "label=sandboxer.name=$name") || exit 70
+  found=$("$engine" $kind ls -q --filter "label=com.docker.compose.project=$name") || exit 70
   [ -z "$found" ] || printf '%s\\n' "$found" | sed "s/^/$kind\\t/"
 done
 `;
