@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import { COMPOSE_COMMANDS, type Host } from '../../domain/host/host.ts';
 import { type BackendIdentity, parseBackendName } from '../../domain/ids.ts';
-import { ExtensionError, type HostTelemetry } from '../../ports/extension.ts';
+import { ExtensionError, type HostTelemetry, type ProvisionRequest } from '../../ports/extension.ts';
 import type { CommandResult, HostLink } from '../../ports/host-link.ts';
 import { scriptError } from './errors.ts';
 import {
@@ -105,6 +105,8 @@ function hindranceOf(
   return null;
 }
 
+const secondsOf = (milliseconds: number) => String(Math.max(0, Math.ceil(milliseconds / 1_000)));
+
 export class HostClient {
   readonly host: Host;
   readonly link: HostLink;
@@ -136,18 +138,23 @@ export class HostClient {
     throw new ExtensionError('transient', `Host ${this.host.name} cannot run stacks: ${hindrance}.`);
   }
 
-  async prepare(place: Place, epoch: number, record: string, signal: AbortSignal): Promise<void> {
-    const words = [...(await this.#words(place, signal)), String(epoch)];
-    const result = await this.#run(PREPARE, words, { signal, input: record });
-    if (result.exitCode === 66) {
-      throw new ExtensionError(
-        'conflict',
-        `${place.name} exists there in incarnation ${result.stderr.trim()}.`,
-      );
-    }
-    if (result.exitCode !== 0)
-      throw scriptError('Making the directory', this.host.name, result.exitCode, result.stderr);
-    await this.writeState(place, 'reaper.sh', REAPER, signal);
+  /**
+   * Makes directory and record and starts the host's reaper; false when something of that name is there already.
+   * `compose` may be empty, to be written later.
+   */
+  async prepare(
+    place: Place,
+    request: Pick<ProvisionRequest, 'epoch' | 'ownDeadlineMs' | 'ownDeadlineCapMs' | 'signal'>,
+    content: { readonly record: string; readonly compose: string },
+  ): Promise<boolean> {
+    const { epoch, ownDeadlineMs, ownDeadlineCapMs, signal } = request;
+    const deadlines = [secondsOf(ownDeadlineMs), secondsOf(ownDeadlineCapMs)];
+    const words = [...(await this.#words(place, signal)), String(epoch), ...deadlines, REAPER];
+    const input = `${content.record}${content.compose}`;
+    const { exitCode, stderr } = await this.#run(PREPARE, words, { signal, input });
+    if (exitCode === 67) return false;
+    if (exitCode === 0) return true;
+    throw scriptError('Making the directory', this.host.name, exitCode, stderr);
   }
 
   /** Writes one of our own files of a sandbox. */
@@ -167,9 +174,8 @@ export class HostClient {
     latestMs: number | null,
     signal: AbortSignal,
   ): Promise<number> {
-    const seconds = (milliseconds: number) => String(Math.max(0, Math.ceil(milliseconds / 1_000)));
-    const words = [...(await this.#words(place, signal)), seconds(remainingMs)];
-    const { stdout } = await this.#script(ARM, [...words, latestMs === null ? '' : seconds(latestMs)], {
+    const words = [...(await this.#words(place, signal)), secondsOf(remainingMs)];
+    const { stdout } = await this.#script(ARM, [...words, latestMs === null ? '' : secondsOf(latestMs)], {
       doing: 'Setting the deadline',
       signal,
     });
@@ -193,7 +199,12 @@ export class HostClient {
   }
 
   /** A file of a workspace in which nothing runs, at most `limitBytes` of it; see `READ_PLAIN` for the codes. */
-  async readPlain(place: Place, path: string, limitBytes: number, signal: AbortSignal): Promise<CommandResult> {
+  async readPlain(
+    place: Place,
+    path: string,
+    limitBytes: number,
+    signal: AbortSignal,
+  ): Promise<CommandResult> {
     const words = [...(await this.#words(place, signal)), path, String(limitBytes)];
     return this.#run(READ_PLAIN, words, { signal });
   }

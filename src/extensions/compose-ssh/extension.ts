@@ -23,7 +23,7 @@ import { type ComposeConfig, readConfig, readRequest } from './config.ts';
 import { lastWords } from './errors.ts';
 import { handleOf, readHandle, UNRECORDED } from './handle.ts';
 import { listed } from './listing.ts';
-import { makeStack } from './make-stack.ts';
+import { composeText, makeStack, recordOf, recordText } from './make-stack.ts';
 import { restoreStack } from './restore.ts';
 import { ComposeSessions, type PlacedStack } from './sessions.ts';
 import { ComposeSnapshots } from './snapshots.ts';
@@ -90,14 +90,19 @@ class ComposeExtension implements Extension {
     const { restore } = request;
     const planned = restore === undefined ? await planStack(readRequest(request.spec), this.#config) : null;
     const place = placeOf(client.host, request.name);
-    const before = await client.status(place, request.signal);
-    if (before.epoch !== null && before.epoch !== request.epoch) {
-      throw new ExtensionError('conflict', `${request.name} exists there in incarnation ${before.epoch}.`);
+    const content = {
+      record: recordText(
+        planned === null ? { ...UNRECORDED, tags: request.tags } : recordOf({ request, planned }),
+      ),
+      compose: planned === null ? '' : composeText(place, { request, planned }),
+    };
+    if (!(await client.prepare(place, request, content))) {
+      const adopted = await this.#adoptOrRemove(client, request);
+      if (adopted !== null) return adopted;
+      if (!(await client.prepare(place, request, content))) {
+        throw new ExtensionError('transient', `What ${request.name} left there comes back.`);
+      }
     }
-    if (before.record !== null && stateIn(before).state === 'running') {
-      return handleOf({ host: client.host.name, ...before.record });
-    }
-    if (absent(before) === null) await client.destroy(place, request.signal);
     const record =
       planned === null
         ? await restoreStack(client, place, { request, config: this.#config, source: restore! })
@@ -174,6 +179,23 @@ class ComposeExtension implements Extension {
 
   async close(): Promise<void> {
     this.#clients.clear();
+  }
+
+  /** What is there under the name: ours and running is taken, anything else is removed. */
+  async #adoptOrRemove(
+    client: HostClient,
+    { name, epoch, signal }: ProvisionRequest,
+  ): Promise<Handle | null> {
+    const place = placeOf(client.host, name);
+    const before = await client.status(place, signal);
+    if (before.epoch !== null && before.epoch !== epoch) {
+      throw new ExtensionError('conflict', `${name} exists there in incarnation ${before.epoch}.`);
+    }
+    if (before.record !== null && stateIn(before).state === 'running') {
+      return handleOf({ host: client.host.name, ...before.record });
+    }
+    await client.destroy(place, signal);
+    return null;
   }
 
   async #observeOn(host: Host, name: string, signal: AbortSignal): Promise<Observation> {

@@ -75,16 +75,9 @@ export function composeText(place: Place, { request, planned }: MakeRequest): st
   });
 }
 
-/** Directory and record, then the host's reaper, then files, then the stack: nothing is there without an end. */
+/** Files, then the stack, in a place that was prepared. */
 export async function makeStack(client: HostClient, place: Place, making: MakeRequest): Promise<StackRecord> {
-  const { request } = making;
-  const record = recordOf(making);
-  const { signal } = request;
-  const text = composeText(place, making);
-  await client.prepare(place, request.epoch, recordText(record), signal);
-  await client.arm(place, request.ownDeadlineMs, request.ownDeadlineCapMs, signal);
   await upload(client, place, making);
-  await client.writeState(place, COMPOSE_FILE, text, signal);
-  await compose(client, place, UP_WORDS, signal);
-  return record;
+  await compose(client, place, UP_WORDS, making.request.signal);
+  return recordOf(making);
 }

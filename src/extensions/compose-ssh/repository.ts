@@ -102,7 +102,10 @@ export interface ComposeFile {
 }
 
 /** As the input says, else `e2e/e2e.yml`, else `e2e/compose.yml`, else the usual names at the root; null for none of these. */
-export async function findComposeFile(files: WorkspaceFiles, asked: string | null): Promise<ComposeFile | null> {
+export async function findComposeFile(
+  files: WorkspaceFiles,
+  asked: string | null,
+): Promise<ComposeFile | null> {
   const named = asked ?? (await fileOfManifest(files));
   for (const path of named === null ? USUAL_FILES : [named]) {
     const text = await files.read(path);

@@ -1,9 +1,8 @@
-/** Making one stack of what a snapshot holds. As in `make-stack.ts`, nothing is there without an end. */
+/** Making one stack of what a snapshot holds, in a place that was prepared. */
 import { ExtensionError, type ProvisionRequest } from '../../ports/extension.ts';
 import type { RestoredPart, RestoreSource } from '../../ports/snapshot.ts';
 import type { HostClient, Place } from './client.ts';
 import { type ComposeConfig, readRequest } from './config.ts';
-import { UNRECORDED } from './handle.ts';
 import { COMPOSE_FILE, compose, composeText, recordOf, recordText, UP_WORDS } from './make-stack.ts';
 import { planRestoredStack } from './stack.ts';
 import type { StackRecord } from './status.ts';
@@ -17,7 +16,11 @@ export interface RestoreRequest {
 }
 
 /** The Compose file is found and checked in the workspace as it lies on the host: the snapshot is not believed. */
-async function writeComposeFile(client: HostClient, place: Place, making: RestoreRequest): Promise<StackRecord> {
+async function writeComposeFile(
+  client: HostClient,
+  place: Place,
+  making: RestoreRequest,
+): Promise<StackRecord> {
   const { request, config } = making;
   const { signal } = request;
   const files = filesOnHost(client, place, signal);
@@ -51,8 +54,6 @@ export async function restoreStack(
 ): Promise<StackRecord> {
   const { request, source } = making;
   const { signal } = request;
-  await client.prepare(place, request.epoch, recordText({ ...UNRECORDED, tags: request.tags }), signal);
-  await client.arm(place, request.ownDeadlineMs, request.ownDeadlineCapMs, signal);
   let record: StackRecord | null = null;
   for await (const part of source.read(signal)) {
     if (part.part.kind === 'workspace') {

@@ -12,18 +12,6 @@ const PLACE = `
 base=$1 name=$3 engine=$4 dir=$1/$2 state=$1/.sandboxer/$2
 `;
 
-/** $5 epoch; the record comes by standard input. */
-export const PREPARE = `${PLACE}
-epoch=$5
-if [ -L "$base" ] || ! mkdir -p -- "$base" || ! [ -O "$base" ]; then
-  echo "$base cannot be used: it is a link or belongs to somebody else" >&2; exit 65
-fi
-mkdir -p -- "$state" && chmod 700 "$base/.sandboxer" && mkdir -p -- "$dir" || exit 1
-held=$(cat "$state/epoch" 2>/dev/null || echo "$epoch")
-if [ "$held" != "$epoch" ]; then echo "$held" >&2; exit 66; fi
-cat >"$state/record.json" && printf '%s\\n' "$epoch" >"$state/epoch"
-`;
-
 /** $5 name of a file of ours; the content comes by standard input. */
 export const WRITE_FILE = `${PLACE}
 umask 077
@@ -64,11 +52,8 @@ while deadline=$(cat "$state/deadline" 2>/dev/null); do
 done
 `;
 
-/**
- * $5 seconds to the deadline, $6 seconds to the latest one or nothing to keep it. Times count from the start of the
- * machine: a wrong or a moving clock does not matter. Says the seconds granted.
- */
-export const ARM = `${PLACE}
+/** $5 seconds to the deadline, $6 seconds to the latest one or nothing to keep it. */
+const SET_DEADLINE = `
 now=$(cut -d. -f1 /proc/uptime)
 [ -z "$6" ] || echo $((now + $6)) >"$state/latest"
 deadline=$((now + $5)) latest=$(cat "$state/latest") || exit 1
@@ -87,6 +72,26 @@ fi
 echo $((deadline - now))
 `;
 
+/** Times count from the start of the machine: a wrong or a moving clock does not matter. Says the seconds granted. */
+export const ARM = `${PLACE}${SET_DEADLINE}`;
+
+/**
+ * $5 epoch, $6 seconds to the deadline, $7 seconds to the latest one, $8 the reaper. By standard input: the record on the first
+ * line, then the Compose file. Directory, record and reaper come before anything else, so that nothing is there without an end.
+ * 67: something of that name is there already.
+ */
+export const PREPARE = `${PLACE}
+if [ -L "$base" ] || ! mkdir -p -- "$base" || ! [ -O "$base" ]; then
+  echo "$base cannot be used: it is a link or belongs to somebody else" >&2; exit 65
+fi
+if [ -e "$state" ] || [ -e "$dir" ]; then exit 67; fi
+mkdir -p -- "$state" && chmod 700 "$base/.sandboxer" && mkdir -p -- "$dir" || exit 1
+IFS= read -r record && printf '%s\\n' "$record" >"$state/record.json" && printf '%s\\n' "$5" >"$state/epoch" || exit 1
+printf '%s' "$8" >"$state/reaper.sh" || exit 1
+set -- "$1" "$2" "$3" "$4" "$6" "$7"
+${SET_DEADLINE}(umask 077 && cat >"$state/compose.yaml")
+`;
+
 export const DESTROY = `${PLACE}${REMOVE}
 pid=$(cat "$state/reaper.pid" 2>/dev/null || echo none)
 remove || exit $?
@@ -103,6 +108,7 @@ fi
 found=$("$engine" ps -a --no-trunc --filter "label=com.docker.compose.project=$name" \\
   --format '{{.ID}}\\t{{.Label "com.docker.compose.service"}}\\t{{.State}}\\t{{.Status}}') || exit 70
 [ -z "$found" ] || printf '%s\\n' "$found" | sed 's/^/container\\t/'
+[ -z "$found" ] && [ ! -e "$dir" ] && [ ! -e "$state" ] || exit 0
 for kind in network volume; do
   found=$("$engine" $kind ls -q --filter "label=com.docker.compose.project=$name") || exit 70
   [ -z "$found" ] || printf '%s\\n' "$found" | sed "s/^/$kind\\t/"

@@ -17,7 +17,11 @@ export class ComposeSnapshots implements Snapshots {
     const { client, name } = await this.#placed(reference);
     const place = placeOf(client.host, name);
     const { engine } = await client.engine(signal);
-    const { services, volumes, others } = await stackMounts(client, { name, workspace: place.directory }, signal);
+    const { services, volumes, others } = await stackMounts(
+      client,
+      { name, workspace: place.directory },
+      signal,
+    );
     if (services.length === 0) throw new ExtensionError('transient', 'The stack has no containers any more.');
     const workspace: CapturedPart = {
       part: { kind: 'workspace' },

@@ -46,7 +46,11 @@ export async function stackMounts(
 ): Promise<StackMounts> {
   const filters = encodeURIComponent(JSON.stringify({ label: [`${NAME_LABEL}=${stack.name}`] }));
   const path = `/containers/json?all=true&filters=${filters}`;
-  const containers = await new EngineApi(client).json<readonly ContainerFacts[]>({ method: 'GET', path, signal });
+  const containers = await new EngineApi(client).json<readonly ContainerFacts[]>({
+    method: 'GET',
+    path,
+    signal,
+  });
   const volumes = new Map<string, VolumeMount>();
   const others = new Set<string>();
   const services = new Set<string>();

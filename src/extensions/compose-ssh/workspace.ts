@@ -79,7 +79,11 @@ export async function unpackWorkspace(
       pipeline(Readable.from(content, { objectMode: false }), tar.stdin),
       tar.exit,
     ]);
-    if (ended.status === 'fulfilled' && ended.value !== 0 && (fed.status === 'fulfilled' || isBroken(fed.reason)))
+    if (
+      ended.status === 'fulfilled' &&
+      ended.value !== 0 &&
+      (fed.status === 'fulfilled' || isBroken(fed.reason))
+    )
       throw tarError('Writing the workspace', ended.value, said());
     if (fed.status === 'rejected' && !isBroken(fed.reason)) throw fed.reason;
     if (ended.status === 'rejected') throw ended.reason;
