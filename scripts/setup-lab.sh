@@ -27,6 +27,8 @@ ip iproute2
 iptables iptables
 nft nftables
 zstd zstd
+curl curl
+make make
 nsenter util-linux
 busybox busybox-static
 LIST

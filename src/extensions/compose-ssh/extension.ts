@@ -209,7 +209,7 @@ class ComposeExtension implements Extension {
       kind: 'present',
       state,
       handle: handleOf({ host: host.name, ...(status.record ?? UNRECORDED) }),
-      activity: null,
+      activity: this.sessions.activity(name),
       detail: words === '' ? detail : `${detail}; it said: ${words}`,
     };
   }

@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../ports/clock.ts';
 import {
+  type Activity,
   type ExecSession,
   type ExecSpec,
   ExtensionError,
@@ -44,6 +45,7 @@ export class ComposeSessions implements Sessions {
   readonly #placed: (reference: Reference) => Promise<PlacedStack>;
   readonly #clock: Clock;
   readonly #containers = new Map<string, string>();
+  readonly #use = new Map<string, { commandsRunning: number; endedAtMs: number }>();
 
   constructor(placed: (reference: Reference) => Promise<PlacedStack>, clock: Clock) {
     this.#placed = placed;
@@ -52,12 +54,45 @@ export class ComposeSessions implements Sessions {
 
   forget(name: string): void {
     this.#containers.delete(name);
+    this.#use.delete(name);
+  }
+
+  /** As far as it went through this process; null when nothing did. */
+  activity(name: string): Activity | null {
+    const use = this.#use.get(name);
+    if (use === undefined) return null;
+    const idleMs = use.commandsRunning > 0 ? 0 : Math.max(0, this.#clock.nowMs() - use.endedAtMs);
+    return { commandsRunning: use.commandsRunning, idleMs };
+  }
+
+  #count(name: string, session: ExecSession): void {
+    const use = this.#use.get(name) ?? { commandsRunning: 0, endedAtMs: 0 };
+    this.#use.set(name, use);
+    use.commandsRunning += 1;
+    const end = () => {
+      use.commandsRunning -= 1;
+      use.endedAtMs = this.#clock.nowMs();
+    };
+    session.exit.then(end, end);
   }
 
   async exec(reference: Reference, spec: ExecSpec, signal: AbortSignal): Promise<ExecSession> {
-    const { api, container } = await this.#target(reference, signal);
-    const session = await execInContainer({ api, container, clock: this.#clock }, spec, signal);
+    const session = await this.#start(reference, spec, signal);
+    this.#count(reference.name, session);
     return spec.detach ? detached(session) : session;
+  }
+
+  /** A container that is not the remembered one any more refuses before anything runs; then it is looked for again. */
+  async #start(reference: Reference, spec: ExecSpec, signal: AbortSignal): Promise<ExecSession> {
+    const wasKnown = this.#containers.has(reference.name);
+    const { api, container } = await this.#target(reference, signal);
+    try {
+      return await execInContainer({ api, container, clock: this.#clock }, spec, signal);
+    } catch (error) {
+      if (!wasKnown || !(error instanceof ExtensionError) || error.kind !== 'invalid') throw error;
+      this.#containers.delete(reference.name);
+      return this.#start(reference, spec, signal);
+    }
   }
 
   async readFile(
