@@ -120,7 +120,9 @@ export class HostClient {
   /** A fresh look at the host. What does not change with time is remembered for `engine`. */
   async probe(signal: AbortSignal): Promise<HostProbe> {
     const { compose_command: compose, base_directory: base } = this.host;
-    const result = await this.#script(PROBE, [base, ...(compose === null ? COMPOSE_COMMANDS : [compose])], {
+    const known = (await this.#probe)?.compose?.join(' ') ?? '';
+    const words = [base, known, ...(compose === null ? COMPOSE_COMMANDS : [compose])];
+    const result = await this.#script(PROBE, words, {
       doing: 'Looking around',
       signal,
     });

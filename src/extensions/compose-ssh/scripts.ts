@@ -135,20 +135,24 @@ done
 printf 'now\\t%s\\n' "$now"
 `;
 
-/** $1 base directory, then the Compose programs to try, each as one word. */
+/** $1 base directory, $2 the Compose program that was found before or nothing, then those to try, each as one word. */
 export const PROBE = `
-base=$1; shift
-for compose in "$@"; do
-  $compose version >/dev/null 2>&1 || continue
+base=$1 known=$2; shift 2
+for compose in \${known:+"$known"} "$@"; do
+  [ "$compose" = "$known" ] || $compose version >/dev/null 2>&1 || continue
   printf 'compose\\t%s\\n' "$compose"
   case $compose in podman*) engine=podman ;; *) engine=docker ;; esac
   version=$($engine version --format '{{.Server.Version}}' 2>&1) || { printf 'silent\\t%s\\n' "$(printf '%s\\n' "$version" | tail -n 1)"; break; }
   printf 'engine\\t%s\\t%s\\n' "$engine" "$version"
   case $engine in
-    docker) printf 'socket\\t%s\\n' "$(docker context inspect --format '{{.Endpoints.docker.Host}}')" ;;
+    docker)
+      if [ -n "\${DOCKER_HOST:-}" ] || grep -q currentContext "$HOME/.docker/config.json" 2>/dev/null; then
+        printf 'socket\\t%s\\n' "$(docker context inspect --format '{{.Endpoints.docker.Host}}')"
+      else printf 'socket\\t%s\\n' /var/run/docker.sock; fi ;;
     podman) printf 'socket\\t%s\\n' "$(podman info --format '{{.Host.RemoteSocket.Path}}')" ;;
   esac
-  printf 'containers\\t%s\\t%s\\n' "$($engine ps -q | wc -l)" "$($engine ps -q --filter label=sandboxer.name | wc -l)"
+  running=$($engine ps --format 'x{{.Label "sandboxer.name"}}')
+  printf 'containers\\t%s\\t%s\\n' "$(printf '%s\\n' "$running" | grep -c x)" "$(printf '%s\\n' "$running" | grep -c 'xsbx')"
   break
 done
 printf 'load\\t%s\\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
