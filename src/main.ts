@@ -75,10 +75,20 @@ function positiveInteger(environment: Environment, name: string, fallback: numbe
   );
 }
 
+/** An alias wins over a port: it says how to use the port. */
+function tunnelFrom(environment: Environment): string | null {
+  const { SANDBOXER_TUNNEL_ALIAS: alias, SANDBOXER_TUNNEL_PORT: port } = environment;
+  if (alias !== undefined && alias !== '') return alias;
+  return port === undefined || port === ''
+    ? null
+    : `localhost:${positiveInteger(environment, 'SANDBOXER_TUNNEL_PORT', 0)}`;
+}
+
 function settingsFrom(environment: Environment): EngineSettings {
   return {
     slotsPerExtension: positiveInteger(environment, 'SANDBOXER_SLOTS', LIMITS.slotsDefault),
     forceCloud: environment.SANDBOXER_FORCE_SAAS === '1',
+    tunnel: tunnelFrom(environment),
     observationTimeoutMs: LIMITS.observationTimeoutMs,
     ownDeadlineMarginMs: LIMITS.ownDeadlineMarginMs,
     reconcileIntervalMs: LIMITS.reconcileIntervalMs,

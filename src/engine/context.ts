@@ -17,6 +17,8 @@ export interface EngineSettings {
   readonly slotsPerExtension: number;
   /** SANDBOXER_FORCE_SAAS: skip self-hosted backends. */
   readonly forceCloud: boolean;
+  /** SANDBOXER_TUNNEL_PORT or _ALIAS: where a tunnel of somebody else's ends here; we point at it and bring none up. */
+  readonly tunnel: string | null;
   readonly observationTimeoutMs: number;
   readonly ownDeadlineMarginMs: number;
   readonly reconcileIntervalMs: number;

@@ -2,11 +2,11 @@ import { initialDeadline } from '../domain/deadline/deadline.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { venueKey } from '../domain/routing/venue.ts';
 import { asSentence } from '../domain/text.ts';
-import { ExtensionError, type Handle, type Observation } from '../ports/extension.ts';
+import { ExtensionError, type Handle, type Observation, type Reachability } from '../ports/extension.ts';
 import type { RestoreSource } from '../ports/snapshot.ts';
 import { observe } from './observe.ts';
-import { venueOf } from './slots.ts';
 import { openRestore } from './restore.ts';
+import { venueOf } from './slots.ts';
 import { referenceOf, type Step, type StepInput } from './step.ts';
 import { collectTelemetry, measureHost } from './telemetry.ts';
 
@@ -96,6 +96,21 @@ function endedEarly(seen: Observation): ExtensionError | null {
   return null;
 }
 
+const TUNNEL_KEEPER = 'ops-bridge';
+const IDENTITY_KEEPER = 'ops-warden';
+
+/** What is reached over SSH may be behind a tunnel: who keeps it is said by the profile, where it ends by the operator. */
+function pointToTunnel({ engine, record }: StepInput, reachability: Reachability): Reachability {
+  if (reachability.ssh === null) return reachability;
+  const { access } = record.spec;
+  return {
+    ...reachability,
+    tunnel: reachability.tunnel ?? engine.settings.tunnel,
+    tunnel_via: reachability.tunnel_via ?? access?.tunnelVia ?? TUNNEL_KEEPER,
+    identity: reachability.identity ?? access?.identity ?? IDENTITY_KEEPER,
+  };
+}
+
 export const proveReady: Step = {
   label: 'waiting until it answers',
   async perform(input) {
@@ -107,7 +122,10 @@ export const proveReady: Step = {
       const ended = endedEarly(seen) ?? patienceEnded(input, seen, silentSinceMs);
       if (ended !== null) throw ended;
       if (seen.kind === 'present' && seen.state === 'running') {
-        const reachability = await extension.reachability({ ...referenceOf(record), handle: seen.handle });
+        const reachability = pointToTunnel(
+          input,
+          await extension.reachability({ ...referenceOf(record), handle: seen.handle }),
+        );
         const observed = { state: seen.state, atMs: engine.clock.nowMs(), detail: seen.detail };
         return { change: { patch: { handle: seen.handle, reachability, observed } }, provisional: true };
       }

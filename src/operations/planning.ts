@@ -73,6 +73,10 @@ export function specOf(profile: Profile, request: PlanRequest): SandboxSpec {
     inputs: request.inputs,
     placement: { host: null },
     configuration: profile.config,
+    access: {
+      tunnelVia: profile.reachability.tunnel ?? null,
+      identity: profile.reachability.identity ?? null,
+    },
     ...(request.restored ? { restored: true } : {}),
   };
 }

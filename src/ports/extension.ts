@@ -46,6 +46,8 @@ export interface SandboxSpec {
   /** The name of the chosen host for an extension with hosts, else null. */
   readonly placement: { readonly host: string | null };
   readonly configuration: Readonly<Record<string, unknown>>;
+  /** Who keeps the tunnels and the identities for those who come over SSH, as the profile says. */
+  readonly access?: { readonly tunnelVia: string | null; readonly identity: string | null };
   /** The workspace comes from a snapshot: what depends on its content is checked when it is there, by `provision`. */
   readonly restored?: boolean;
 }

@@ -77,14 +77,31 @@ export function tokenRevoked(answer: CallOutput<'tokens_revoke'>, look: Look): s
   return `${look.paint('green', '✓')} ${shown(answer.id)} (${shown(answer.name)}) is revoked.\n`;
 }
 
+/** Logs in where the sandbox's files are. */
+function oneLiner(ssh: string, directory: string | null): string {
+  if (directory === null) return `ssh ${shown(ssh)}`;
+  const quoted = shown(directory).replaceAll("'", "'\\''");
+  return `ssh -t ${shown(ssh)} 'cd "${quoted}" && exec "\${SHELL:-sh}"'`;
+}
+
 export function reachabilityShown(answer: CallOutput<'reachability'>, look: Look): string {
   const { ports, exec, ...rest } = answer;
-  const head = answer.ssh === null ? '' : `ssh ${shown(answer.ssh)}\n`;
+  const head = answer.ssh === null ? '' : `${oneLiner(answer.ssh, answer.remote_dir)}\n`;
   const named = Object.entries(rest).map(
     ([name, value]) => [name.replaceAll('_', ' '), value === null ? null : shown(value)] as const,
   );
+  const keeper = answer.tunnel_via === 'ops-bridge' ? 'bridge status' : null;
   const way = exec ? 'sandboxer exec, shell, cp and port work' : null;
   return (
-    head + pairs([...named, ['ports', ports.length === 0 ? null : ports.join(', ')], ['commands', way]], look)
+    head +
+    pairs(
+      [
+        ...named,
+        ['tunnel state', keeper],
+        ['ports', ports.length === 0 ? null : ports.join(', ')],
+        ['commands', way],
+      ],
+      look,
+    )
   );
 }
