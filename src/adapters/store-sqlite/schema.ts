@@ -102,6 +102,10 @@ const MIGRATIONS: readonly string[] = [
 
   UPDATE sandbox SET document = json_set(document, '$.restoredFrom', NULL);
   `,
+  // The pair that lists are filtered by most: tokens see one project, people ask for a state.
+  `
+  CREATE INDEX sandbox_by_project_state ON sandbox (project, state, ordinal);
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
