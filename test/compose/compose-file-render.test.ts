@@ -115,7 +115,9 @@ describe('a good file', () => {
             dockerfile: `${WORK}/web/Dockerfile`,
             args: { V: '1.5' },
             target: 'run',
+            labels: { 'sandboxer.name': 'sbx-abc' },
           },
+          image: 'sbx-abc-web',
           expose: ['3000'],
           environment: { FLAG: 'yes', MODE: '493', TZ: 'UTC', EMPTY: '', PRICE: '5 $$' },
           env_file: [`${WORK}/web/.env`],
@@ -224,4 +226,37 @@ describe('a workspace', () => {
     for (const workspaceDirectory of ['relative', '/tmp/a:b', '/tmp/a\nb'])
       expect(() => render({ workspaceDirectory }, text)).toThrow(/absolute path/);
   });
+});
+
+describe('an image that is built', () => {
+  const BUILT = `
+services:
+  base: {build: ., image: "somebody/elses:1", pull_policy: build}
+  child: {extends: {service: base}, image: "somebody/elses:2"}
+`;
+
+  it("moves no tag of somebody else's, itself or by the service that it extends", () => {
+    const { services } = render({}, BUILT) as { services: Record<string, { image: string }> };
+    expect([services.base?.image, services.child?.image]).toEqual(['sbx-abc-base', 'sbx-abc-child']);
+  });
+
+  it('is built without a network where the profile denies it', () => {
+    const { services } = render({ networkDeny: true }, BUILT) as {
+      services: Record<string, { build: { network: string } }>;
+    };
+    expect(services.base?.build.network).toBe('none');
+  });
+});
+
+it('paths begin where the file lies', () => {
+  const text = 'services: {web: {build: .., volumes: ["../:/all:ro", "./conf:/conf"]}}';
+  const nested = checkComposeFile(text, 'e2e/compose.yml', new Set(['nested_binds']));
+  const { services } = parse(renderStack(nested, OPTIONS)) as {
+    services: { web: { build: { context: string }; volumes: string[] } };
+  };
+  expect(services.web.build.context).toBe(WORK);
+  expect(services.web.volumes).toEqual([`${WORK}:/all:ro`, `${WORK}/e2e/conf:/conf`]);
+  expect(() => checkComposeFile('services: {web: {build: ../..}}', 'e2e/compose.yml', new Set())).toThrow(
+    /leads out of the workspace/,
+  );
 });

@@ -127,7 +127,7 @@ describe('a key that reaches out of the container is refused with its line', () 
       'compose.yaml:4: service "x": `container_name` would collide between sandboxes; remove it, the name of the service reaches it.',
     );
     expect(refusal(service('image: --privileged').replace('    image: busybox\n', ''))).toMatch(
-      /^compose\.yaml:3: service "x": `image`: not the name of an image\.$/,
+      /^compose\.yaml:3: service "x": `image`: not the name of an image that a stack may use\.$/,
     );
   });
 });

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Sandboxer } from '../../src/faces/library/index.ts';
 import type { LabHost } from '../lab/host.ts';
+import { WEB_IMAGE } from '../lab/images.ts';
 import { type StackName, writeRepository } from '../lab/stacks.ts';
 import { type ComposeHome, openComposeHome } from '../standins/compose-home.ts';
 import { destroyEverything } from '../standins/destroy-all.ts';
@@ -113,6 +114,35 @@ describe.runIf(process.getuid?.() === 0)('stacks on real hosts', () => {
       await sandbox.run(ask, { timeout_ms: 10_000 });
       expect(outside.heard()).toBe(1);
       await sandbox.destroy();
+    }, 60_000);
+
+    it('ends a command in time, and reads a directory, though the shell of the container does not obey', async () => {
+      const sandbox = await create('web');
+      const shell = '#!/bin/busybox sh\necho 1\nexec busybox sleep 1000\n';
+      await sandbox.writeFile('/bin/obstinate', Buffer.from(shell), '755');
+      await sandbox.run(['busybox', 'mv', '-f', '/bin/obstinate', '/bin/sh']);
+      const began = performance.now();
+      const ended = await sandbox.run(['true'], { timeout_ms: 1_000 });
+      expect(ended.exitCode).toBe(137);
+      expect(performance.now() - began).toBeLessThan(8_000);
+      await sandbox.destroy();
+    }, 60_000);
+
+    it('keeps what is there from other users of the host, and removes the images that it built', async () => {
+      const path = repository('web');
+      writeFileSync(join(path, 'Dockerfile'), `FROM ${WEB_IMAGE}\nRUN echo built > /www/built\n`);
+      writeFileSync(
+        join(path, 'e2e/compose.yml'),
+        `services: {web: {build: .., image: "${WEB_IMAGE}", pull_policy: build}}\n`,
+      );
+      const images = async () =>
+        (await host(0).docker('images', '-q', '--no-trunc')).stdout.split('\n').sort();
+      const before = await images();
+      const sandbox = await sandboxer.create({ profile: E2E, inputs: { repo: path }, host: 'host1' });
+      expect((await sandbox.run(['cat', '/www/built'])).stdout).toBe('built\n');
+      expect((await host(0).run(['stat', '-c', '%a', host(0).baseDirectory])).stdout).toBe('700\n');
+      await sandbox.destroy();
+      expect(await images()).toEqual(before);
     }, 60_000);
 
     const refused: [StackName, RegExp][] = [

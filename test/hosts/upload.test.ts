@@ -24,6 +24,8 @@ import { eventually, type Sshd, startSshd } from './sshd.ts';
 const never = new AbortController().signal;
 const ODD = [
   '-rf',
+  '#hash',
+  ';semi',
   '--checkpoint-action=exec=id',
   'a b',
   'line\nbreak',

@@ -1,6 +1,16 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fchmodSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -202,6 +212,15 @@ describe('what the inside of a sandbox cannot do', () => {
     );
     expect(text).toBe('0 1 2 3 SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n');
     expect((await shell(box.agent, 'cat /proc/self/oom_score_adj; ulimit -c')).text).toBe('500\n0\n');
+  });
+
+  it.runIf(IS_ROOT)("reaches the agent's program through a mount that nobody can write through", () => {
+    const program = openSync(`/proc/${box.pid}/exe`, 'r');
+    try {
+      expect(() => fchmodSync(program, 0o777)).toThrow('EROFS');
+    } finally {
+      closeSync(program);
+    }
   });
 
   it.runIf(IS_ROOT)('owns nothing as root outside', async () => {

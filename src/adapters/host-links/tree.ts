@@ -58,5 +58,6 @@ export async function copyList(from: string, files: readonly string[] | null): P
       if (path !== null) found.push(path);
     }
   }
-  return Buffer.concat(found.flatMap((path) => [path, Buffer.of(0)]));
+  /* A name may begin with what rsync takes for a comment, or with a dash. */
+  return Buffer.concat(found.flatMap((path) => [Buffer.from('./'), path, Buffer.of(0)]));
 }

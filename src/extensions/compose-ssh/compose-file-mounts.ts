@@ -42,15 +42,18 @@ export interface Findings {
   readonly namedVolumes: Map<string, Value>;
 }
 
-/** `text` as a path inside the workspace, or a refusal. Links are not looked at here. */
-export function insidePath(value: Value, text: string, base = '.'): string {
+/**
+ * `text` as a path inside the workspace, or a refusal. As Compose does, it begins where the file lies unless `base` says
+ * otherwise. Links are not looked at here.
+ */
+export function insidePath(value: Value, text: string, base = posix.dirname(value.context.file)): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: no path of ours holds them
   if (text === '' || /[\u0000-\u001f\u007f\\:,]/.test(text))
     value.refuse(`\`${value.name}\`: a path cannot hold commas, colons, backslashes or control characters.`);
   const normal = posix.normalize(posix.join(base, text)).replace(/(?<=.)\/$/, '');
   const isOutside = /^[/~]/.test(text) || normal === '..' || normal.startsWith('../');
   if (isOutside)
-    value.refuse(`\`${value.name}\` leads out of the workspace with "${text}"; use a path below \`./\`.`);
+    value.refuse(`\`${value.name}\` leads out of the workspace with "${text}"; use a path inside it.`);
   return normal;
 }
 

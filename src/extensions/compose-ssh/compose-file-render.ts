@@ -8,6 +8,7 @@ export const NAME_LABEL = 'sandboxer.name';
 export const EPOCH_LABEL = 'sandboxer.epoch';
 export const TAG_LABEL_PREFIX = 'sandboxer.tag.';
 
+const CONTAINERS_MAX = 128;
 const MEMORY_MB_MIN = 6;
 const PROCESSES_MIN = 2;
 const MEBIBYTE = 1024 * 1024;
@@ -87,6 +88,18 @@ function restart(service: CheckedService): Mapping {
   return { restart: policy.condition === 'on-failure' ? `on-failure${attempts}` : 'always' };
 }
 
+/** An image that is built has a name and a label of this sandbox: no tag of somebody else's is moved, and all is found again. */
+function built(service: CheckedService, options: RenderOptions): Mapping {
+  if (!service.builds) return {};
+  const image = { image: `${options.name}-${service.name.toLowerCase()}` };
+  const { build } = service.definition;
+  if (build === undefined) return image; // inherited from the service that it extends
+  const given =
+    typeof build === 'object' && !(build instanceof WorkspacePath) ? (build as Mapping) : { context: build };
+  const labels = { ...(given.labels as Mapping | undefined), [NAME_LABEL]: options.name };
+  return { ...image, build: { ...given, labels, ...(options.networkDeny ? { network: 'none' } : {}) } };
+}
+
 function serviceMapping(
   service: CheckedService,
   containers: number,
@@ -101,6 +114,7 @@ function serviceMapping(
     );
   return {
     ...rest,
+    ...built(service, options),
     ...(service.replicas === 1 && rest.extends === undefined ? {} : { scale: service.replicas }),
     ...restart(service),
     ...limits(service, containers, options),
@@ -150,6 +164,11 @@ export function renderStack(stack: CheckedStack, options: RenderOptions): string
     1,
     stack.services.reduce((sum, service) => sum + service.replicas, 0),
   );
+  if (containers > CONTAINERS_MAX)
+    throw new ExtensionError(
+      'invalid',
+      `A stack has at most ${CONTAINERS_MAX} containers, not ${containers}.`,
+    );
   const { volumes, networks, configs, secrets } = stack.definitions;
   const deny = options.networkDeny ? { internal: true } : {};
   const services = stack.services.map((service): [string, Mapping] => [

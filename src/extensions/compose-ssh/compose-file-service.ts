@@ -110,7 +110,8 @@ const SERVICE_KEYS: Readonly<Record<string, Check>> = {
   extra_hosts: extraHosts,
   healthcheck,
   hostname: (value) => value.matching(/^\w[\w.-]*$/, 'use letters, digits, `.` and `-`.'),
-  image: (value) => value.matching(/^[a-zA-Z0-9][\w./:@-]*$/, 'not the name of an image.'),
+  image: (value) =>
+    value.matching(/^(?!sbx-)[a-zA-Z0-9][\w./:@-]*$/, 'not the name of an image that a stack may use.'),
   init: boolean,
   labels,
   logging,

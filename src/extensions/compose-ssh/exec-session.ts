@@ -1,6 +1,6 @@
 /** One command in a container, over the engine's exec. */
 import type { Duplex } from 'node:stream';
-import type { Clock } from '../../ports/clock.ts';
+import { type Clock, timeoutSignal } from '../../ports/clock.ts';
 import {
   type ExecExit,
   type ExecOutput,
@@ -16,8 +16,11 @@ const BECOME = 'echo $$; exec "$@"';
 /** The same, talking to the container's log where that may be written. */
 const BECOME_DETACHED =
   'echo $$; exec </dev/null; if [ -w /proc/1/fd/1 ]; then exec >/proc/1/fd/1 2>&1; else exec >/dev/null 2>&1; fi; exec "$@"';
-/** What a shell says about a program that it cannot run. */
+/** What a shell adds to the number of the signal that ended a command. */
 const SIGNAL_BASE = 128;
+const QUICK_MS = 10_000;
+/** Between telling a command to end and not listening to it any more. */
+const END_PATIENCE_MS = 2_000;
 
 export interface ExecTarget {
   readonly api: EngineApi;
@@ -91,10 +94,17 @@ class ContainerExec implements ExecSession {
     if (spec.timeoutMs > 0) {
       const callOff = target.clock.after(spec.timeoutMs, () => {
         this.#timedOut = true;
-        this.sendSignal(9);
+        this.#end();
       });
       this.exit.then(callOff, callOff);
     }
+  }
+
+  /** The signal goes through the container's own shell, which may not obey: then at least nobody listens any more. */
+  #end(): void {
+    this.sendSignal(9);
+    const callOff = this.#target.clock.after(END_PATIENCE_MS, () => this.#stream.destroy());
+    this.exit.then(callOff, callOff);
   }
 
   write(data: Uint8Array): Promise<void> {
@@ -112,10 +122,13 @@ class ContainerExec implements ExecSession {
     if (this.#isOver || this.pid === 0) return;
     const command = `kill -${signal} -- -${this.pid} 2>/dev/null || kill -${signal} ${this.pid}`;
     const body = { AttachStdout: true, Cmd: ['/bin/sh', '-c', command], User: '0' };
-    startExec(this.#target, body, new AbortController().signal).then(
-      ({ stream }) => stream.resume(),
-      () => undefined, // a container that has just ended takes no signal
-    );
+    const timeout = timeoutSignal(this.#target.clock, QUICK_MS);
+    startExec(this.#target, body, timeout.signal)
+      .then(
+        ({ stream }) => void stream.on('error', () => undefined).resume(), // its end is all there is to it
+        () => undefined, // a container that has just ended takes no signal
+      )
+      .finally(() => timeout.done());
   }
 
   resize(columns: number, rows: number): void {
@@ -147,6 +160,12 @@ class ContainerExec implements ExecSession {
       this.#queue.end();
     } catch (error) {
       this.#isOver = true;
+      if (this.#timedOut || this.#truncated) {
+        const flags = { timedOut: this.#timedOut, outputTruncated: this.#truncated };
+        this.#exit.resolve({ exitCode: SIGNAL_BASE + 9, signal: 9, ...flags });
+        this.#queue.end();
+        return;
+      }
       const failure =
         error instanceof ExtensionError && error.kind !== 'invalid'
           ? error
@@ -161,15 +180,18 @@ class ContainerExec implements ExecSession {
   #truncate(): void {
     if (this.#truncated) return;
     this.#truncated = true;
-    this.sendSignal(9);
+    this.#end();
   }
 
   async #ended(): Promise<ExecExit> {
-    const { ExitCode: code } = await this.#target.api.json<{ ExitCode: number | null }>({
-      method: 'GET',
-      path: `/exec/${this.#id}/json`,
-      signal: new AbortController().signal,
-    });
+    const timeout = timeoutSignal(this.#target.clock, QUICK_MS);
+    const { ExitCode: code } = await this.#target.api
+      .json<{ ExitCode: number | null }>({
+        method: 'GET',
+        path: `/exec/${this.#id}/json`,
+        signal: timeout.signal,
+      })
+      .finally(() => timeout.done());
     const exitCode = code ?? 0;
     return {
       exitCode,
@@ -224,8 +246,19 @@ export async function execInContainer(
   const started = await startExec(target, execBody(spec), signal);
   if (!spec.stdin && spec.terminal === null) started.stream.end();
   const frames = splitFrames(started.stream, spec.terminal !== null);
-  const begun = await begin(frames[Symbol.asyncIterator]());
+  const giveUp = () => started.stream.destroy();
+  const callOff = target.clock.after(QUICK_MS, giveUp);
+  signal.addEventListener('abort', giveUp, { once: true });
+  const begun = await begin(frames[Symbol.asyncIterator]())
+    .catch((error: unknown) => {
+      giveUp();
+      if (error instanceof ExtensionError) throw error;
+      throw new ExtensionError('transient', 'The container did not begin the command.', { cause: error });
+    })
+    .finally(callOff);
+  signal.removeEventListener('abort', giveUp);
   const session = new ContainerExec(target, started, begun, spec);
+  signal.addEventListener('abort', () => session.close(), { once: true });
   if (spec.terminal !== null) session.resize(spec.terminal.columns, spec.terminal.rows);
   return session;
 }

@@ -4,9 +4,10 @@ import type { HostClient, Place } from './client.ts';
 import { renderStack } from './compose-file-render.ts';
 import { readRequest } from './config.ts';
 import { upError } from './errors.ts';
-import { listRepository } from './repository.ts';
+import { listRepository, refuseLinkedPaths } from './repository.ts';
 import type { PlannedStack } from './stack.ts';
 import type { StackRecord } from './status.ts';
+import { filesOnHost } from './workspace.ts';
 
 const UPLOAD_MS = 10 * 60_000;
 const UP_MS = 20 * 60_000;
@@ -77,7 +78,10 @@ export function composeText(place: Place, { request, planned }: MakeRequest): st
 
 /** Files, then the stack, in a place that was prepared. */
 export async function makeStack(client: HostClient, place: Place, making: MakeRequest): Promise<StackRecord> {
+  const { signal } = making.request;
   await upload(client, place, making);
-  await compose(client, place, UP_WORDS, making.request.signal);
+  /* What was checked here may have changed on its way: nothing runs there yet, so this look is the last word. */
+  await refuseLinkedPaths(filesOnHost(client, place, signal), making.planned.stack.workspacePaths);
+  await compose(client, place, UP_WORDS, signal);
   return recordOf(making);
 }

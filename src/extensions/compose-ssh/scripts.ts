@@ -20,6 +20,16 @@ cat >"$state/$5.new" && mv -- "$state/$5.new" "$state/$5"
 
 /** Containers, networks, volumes and built images, then the files. Safe to repeat. */
 const REMOVE = `
+# What containers wrote may belong to their root: then any image that is there and has rm does it.
+empty_as_root() {
+  for image in $("$engine" images -q | sort -u); do
+    "$engine" run --rm --network none --user 0 --entrypoint sh -v "$dir:/sandboxer-remove" "$image" \\
+      -c 'cd /sandboxer-remove && rm -rf -- * .[!.]* ..?*' >/dev/null 2>&1
+    [ -n "$(ls -A "$dir")" ] || return 0
+  done
+  echo "$dir holds files of another user, and no image on the host can remove them" >&2
+  return 1
+}
 remove() {
   for process in /proc/[0-9]*; do
     if tr '\\0' ' ' 2>/dev/null <"$process/cmdline" | grep -q -- "-p $name -f"; then kill -9 "\${process#/proc/}" 2>/dev/null; fi
@@ -32,10 +42,9 @@ remove() {
     found=$("$engine" volume ls -q --filter "label=$label") || return 70
     [ -z "$found" ] || "$engine" volume rm -f $found >/dev/null || return 70
   done
-  for reference in "$name-*" "\${name}_*"; do
-    found=$("$engine" images -q --filter "reference=$reference") || return 70
-    [ -z "$found" ] || "$engine" rmi -f $found >/dev/null || return 70
-  done
+  found=$("$engine" images -q --filter "label=sandboxer.name=$name" | sort -u) || return 70
+  [ -z "$found" ] || "$engine" rmi -f $found >/dev/null || return 70
+  rm -rf -- "$dir" 2>/dev/null || empty_as_root || return 1
   rm -rf -- "$dir" "$state" || return 1
   rmdir -- "$base/.sandboxer" 2>/dev/null || true
 }
@@ -85,7 +94,7 @@ if [ -L "$base" ] || ! mkdir -p -- "$base" || ! [ -O "$base" ]; then
   echo "$base cannot be used: it is a link or belongs to somebody else" >&2; exit 65
 fi
 if [ -e "$state" ] || [ -e "$dir" ]; then exit 67; fi
-mkdir -p -- "$state" && chmod 700 "$base/.sandboxer" && mkdir -p -- "$dir" || exit 1
+chmod 700 "$base" && mkdir -p -- "$state" "$dir" || exit 1
 IFS= read -r record && printf '%s\\n' "$record" >"$state/record.json" && printf '%s\\n' "$5" >"$state/epoch" || exit 1
 printf '%s' "$8" >"$state/reaper.sh" || exit 1
 set -- "$1" "$2" "$3" "$4" "$6" "$7"
@@ -109,8 +118,8 @@ found=$("$engine" ps -a --no-trunc --filter "label=com.docker.compose.project=$n
   --format '{{.ID}}\\t{{.Label "com.docker.compose.service"}}\\t{{.State}}\\t{{.Status}}') || exit 70
 [ -z "$found" ] || printf '%s\\n' "$found" | sed 's/^/container\\t/'
 [ -z "$found" ] && [ ! -e "$dir" ] && [ ! -e "$state" ] || exit 0
-for kind in network volume; do
-  found=$("$engine" $kind ls -q --filter "label=com.docker.compose.project=$name") || exit 70
+for kind in network volume image; do
+  found=$("$engine" $kind ls -q --filter "label=sandboxer.name=$name") || exit 70
   [ -z "$found" ] || printf '%s\\n' "$found" | sed "s/^/$kind\\t/"
 done
 `;
@@ -201,7 +210,9 @@ done
 export const UP = `${PLACE}
 shift 4
 cd "$dir" || exit 1
-"$@" </dev/null >"$state/up.log" 2>&1
+# Compose fills in variables from its own environment: it shall hold nothing that a repository may not see.
+env -i PATH="$PATH" HOME="$HOME" \${DOCKER_HOST:+"DOCKER_HOST=$DOCKER_HOST"} \${DOCKER_CONFIG:+"DOCKER_CONFIG=$DOCKER_CONFIG"} \\
+  "$@" </dev/null >"$state/up.log" 2>&1
 code=$?
 echo "$code" >"$state/up"
 [ "$code" = 0 ] || tail -n 12 "$state/up.log" >&2

@@ -22,6 +22,11 @@ export interface PlacedStack {
   readonly service: string;
 }
 
+interface ContainerTarget {
+  readonly api: EngineApi;
+  readonly container: string;
+}
+
 interface ContainerFacts {
   readonly Id: string;
   readonly Labels: Readonly<Record<string, string>>;
@@ -37,6 +42,15 @@ const PLAIN: Omit<ExecSpec, 'command'> = {
   timeoutMs: 0,
   outputLimitBytes: 0,
   detach: false,
+};
+/** Of commands of ours, whose output is text for us. */
+const TEXT_BYTES_MAX = 8 * 1024 * 1024;
+const COMPLAINT_CHARACTERS_MAX = 4_096;
+const OWN_COMMAND_MS = 30_000;
+const OWN: Omit<ExecSpec, 'command'> = {
+  ...PLAIN,
+  outputLimitBytes: TEXT_BYTES_MAX,
+  timeoutMs: OWN_COMMAND_MS,
 };
 const WRITE = 'set -e; [ -z "$3" ] || mkdir -p -- "$(dirname -- "$1")"; cat >"$1"; chmod "$2" "$1"';
 
@@ -82,16 +96,25 @@ export class ComposeSessions implements Sessions {
     return spec.detach ? detached(session) : session;
   }
 
-  /** A container that is not the remembered one any more refuses before anything runs; then it is looked for again. */
-  async #start(reference: Reference, spec: ExecSpec, signal: AbortSignal): Promise<ExecSession> {
+  #start(reference: Reference, spec: ExecSpec, signal: AbortSignal): Promise<ExecSession> {
+    return this.#inContainer(reference, signal, ({ api, container }) =>
+      execInContainer({ api, container, clock: this.#clock }, spec, signal),
+    );
+  }
+
+  /** The remembered container may be another one by now; it then refuses before anything runs, and is looked for again. */
+  async #inContainer<Result>(
+    reference: Reference,
+    signal: AbortSignal,
+    work: (target: ContainerTarget) => Promise<Result>,
+  ): Promise<Result> {
     const wasKnown = this.#containers.has(reference.name);
-    const { api, container } = await this.#target(reference, signal);
     try {
-      return await execInContainer({ api, container, clock: this.#clock }, spec, signal);
+      return await work(await this.#target(reference, signal));
     } catch (error) {
       if (!wasKnown || !(error instanceof ExtensionError) || error.kind !== 'invalid') throw error;
       this.#containers.delete(reference.name);
-      return this.#start(reference, spec, signal);
+      return await work(await this.#target(reference, signal));
     }
   }
 
@@ -137,7 +160,7 @@ export class ComposeSessions implements Sessions {
     signal: AbortSignal,
   ): Promise<readonly FileEntry[]> {
     const command = ['sh', '-c', LIST_DIRECTORY, 'sh', path];
-    const session = await this.exec(reference, { ...PLAIN, command }, signal);
+    const session = await this.exec(reference, { ...OWN, command }, signal);
     const text = await collectText(session);
     const { exitCode } = await session.exit;
     if (exitCode !== 0)
@@ -149,22 +172,25 @@ export class ComposeSessions implements Sessions {
   }
 
   async stat(reference: Reference, path: string, signal: AbortSignal): Promise<FileEntry | null> {
-    const { api, container } = await this.#target(reference, signal);
-    const header = await api.header(
-      { method: 'HEAD', path: `/containers/${container}/archive?path=${encodeURIComponent(path)}`, signal },
-      'x-docker-container-path-stat',
-    );
-    return header === null ? null : entryOfStat(posix.basename(path), header);
+    const query = `archive?path=${encodeURIComponent(path)}`;
+    const ask = ({ api, container }: ContainerTarget) =>
+      api.header(
+        { method: 'HEAD', path: `/containers/${container}/${query}`, signal },
+        'x-docker-container-path-stat',
+      );
+    const header = await this.#inContainer(reference, signal, ask);
+    if (header !== null) return entryOfStat(posix.basename(path), header);
+    /* "No such file" and "no such container" are one answer; with the container looked for anew it is the first. */
+    if (!this.#containers.delete(reference.name)) return null;
+    const again = await this.#inContainer(reference, signal, ask);
+    return again === null ? null : entryOfStat(posix.basename(path), again);
   }
 
   async openPort(reference: Reference, port: number, signal: AbortSignal): Promise<Duplex> {
     const { client } = await this.#placed(reference);
-    const { api, container } = await this.#target(reference, signal);
-    const facts = await api.json<ContainerFacts>({
-      method: 'GET',
-      path: `/containers/${container}/json`,
-      signal,
-    });
+    const facts = await this.#inContainer(reference, signal, ({ api, container }) =>
+      api.json<ContainerFacts>({ method: 'GET', path: `/containers/${container}/json`, signal }),
+    );
     await this.#requireListener(reference, port, signal);
     const address = Object.values(facts.NetworkSettings.Networks).find(({ IPAddress }) => IPAddress !== '');
     if (address === undefined) throw new ExtensionError('unsupported', 'The container has no network.');
@@ -178,7 +204,7 @@ export class ComposeSessions implements Sessions {
   /** A connection through the host shows only later that nobody took it, so this looks first. */
   async #requireListener(reference: Reference, port: number, signal: AbortSignal): Promise<void> {
     const command = ['cat', '/proc/net/tcp', '/proc/net/tcp6'];
-    const session = await this.exec(reference, { ...PLAIN, command, outputLimitBytes: 1024 * 1024 }, signal);
+    const session = await this.exec(reference, { ...OWN, command }, signal);
     const listener = listenerOf(await collectText(session), port);
     if (listener === 'none')
       throw new ExtensionError('transient', `Nothing listens on port ${port} in the service.`);
@@ -190,7 +216,7 @@ export class ComposeSessions implements Sessions {
     }
   }
 
-  async #target(reference: Reference, signal: AbortSignal): Promise<{ api: EngineApi; container: string }> {
+  async #target(reference: Reference, signal: AbortSignal): Promise<ContainerTarget> {
     const { client, name, service } = await this.#placed(reference);
     const api = new EngineApi(client);
     const known = this.#containers.get(name);
@@ -210,7 +236,11 @@ const numberOf = ({ Labels }: ContainerFacts) => Number(Labels['com.docker.compo
 
 async function collectText(session: ExecSession): Promise<string> {
   const chunks: Uint8Array[] = [];
-  for await (const { data } of session.output) chunks.push(data);
+  let bytes = 0;
+  for await (const { data } of session.output) {
+    bytes += data.length;
+    if (bytes <= TEXT_BYTES_MAX) chunks.push(data);
+  }
   return Buffer.concat(chunks).toString('utf8');
 }
 
@@ -218,7 +248,7 @@ async function* stdoutOf(session: ExecSession): AsyncIterable<Uint8Array> {
   let said = '';
   for await (const { stream, data } of session.output) {
     if (stream === 'stdout') yield data;
-    else said += Buffer.from(data).toString('utf8');
+    else said = (said + Buffer.from(data).toString('utf8')).slice(-COMPLAINT_CHARACTERS_MAX);
   }
   const { exitCode } = await session.exit;
   if (exitCode !== 0) throw new ExtensionError('invalid', `The file cannot be read: ${said.trim()}.`);

@@ -64,7 +64,7 @@ export function readStatus(text: string): StackStatus {
     containers: lines
       .filter(([kind]) => kind === 'container')
       .map(([, id = '', service = '', state = '', status = '']) => ({ id, service, state, status })),
-    leftovers: lines.filter(([kind]) => kind === 'network' || kind === 'volume').length,
+    leftovers: lines.filter(([kind]) => ['network', 'volume', 'image'].includes(kind ?? '')).length,
   };
 }
 

@@ -28,6 +28,8 @@ export interface CgroupBase {
 export type Controller = 'memory' | 'pids' | 'cpu';
 const CONTROLLERS: readonly Controller[] = ['memory', 'pids', 'cpu'];
 const GROUP = 'sandboxer';
+/** Not there where the kernel does not count swap, or there is none. */
+const SWAP_FILES = ['memory.memsw.limit_in_bytes', 'memory.swap.max'];
 const CPU_PERIOD_US = 100_000;
 const EMPTY_WAIT_MS = 2;
 const EMPTY_TRIES = 1_000;
@@ -176,7 +178,9 @@ export class Cgroups {
   #limit(name: string, limits: Limits): void {
     for (const [controller, file, value] of this.#settings(limits)) {
       const directory = this.base?.directories[controller];
-      if (directory !== undefined) writeFileSync(join(directory, name, file), value);
+      const path = join(directory ?? '', name, file);
+      if (directory !== undefined && (!SWAP_FILES.includes(file) || existsSync(path)))
+        writeFileSync(path, value);
     }
   }
 
@@ -223,6 +227,10 @@ export class Cgroups {
     if (limits.memoryMb !== null) {
       const bytes = String(limits.memoryMb * 1024 * 1024);
       settings.push(['memory', unified ? 'memory.max' : 'memory.limit_in_bytes', bytes]);
+      settings.push([
+        'memory',
+        ...(unified ? ['memory.swap.max', '0'] : ['memory.memsw.limit_in_bytes', bytes]),
+      ] as [Controller, string, string]);
     }
     if (limits.processes !== null) settings.push(['pids', 'pids.max', String(limits.processes)]);
     if (limits.cpu !== null) {

@@ -104,14 +104,14 @@ static const char *let_go_on(const struct launch_request *request, const struct 
 
 /* Follows the new process until it has become the agent. */
 static bool follow_start(const struct launch_request *request, const struct launch_descriptors *descriptors,
-                         int report_descriptor, int start_descriptor) {
+                         pid_t between, int report_descriptor, int start_descriptor) {
   struct launch_report report = {0};
   pid_t process = 0;
   bool ready = false;
   bool ended = false;
   while (process == 0 || !ready) {
     if (!read_report(report_descriptor, &report, &ended) || report.kind == REPORT_FAILURE) {
-      if (process != 0) kill(process, SIGKILL);
+      kill(process != 0 ? process : between, SIGKILL);
       return report_failure(request, &report, ended);
     }
     if (report.kind == REPORT_PROCESS) process = report.value;
@@ -144,7 +144,7 @@ static bool start_sandbox(const struct launch_request *request, const struct lau
   close(report[1]);
   close(start[0]);
   bool answered = between < 0 ? answer_failure(request->identifier, ERROR_LIMIT, "fork", number)
-                              : follow_start(request, descriptors, report[0], start[1]);
+                              : follow_start(request, descriptors, between, report[0], start[1]);
   if (between > 0) wait_for_end(between);
   close(report[0]);
   close(start[1]);

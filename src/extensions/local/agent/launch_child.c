@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -124,10 +125,23 @@ static void reset_signals(void) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The agent's own file through a mount that nobody can write through: who shares its user id could otherwise reach it by
+ * /proc/PID/exe and change its mode, on the host too. */
+static int open_program(void) {
+  char path[LAUNCH_PATH];
+  struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+  ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+  if (length <= 0) return -1;
+  path[length] = 0;
+  int program = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (program >= 0 && mount_setattr(program, "", AT_EMPTY_PATH, &read_only, sizeof read_only) == 0) return program;
+  return -1;
+}
+
 /* The first process inside. Its program is open already: no path of the host is in sight any more. */
 static void __attribute__((noreturn)) run_inside(const struct launch_request *request,
-                                                const struct launch_descriptors *descriptors, int report, int start,
-                                                int program) {
+                                                const struct launch_descriptors *descriptors, int report,
+                                                int start) {
   static char name[] = "sandboxer-agent";
   static char mode[] = "agent";
   char *arguments[] = {name, mode, NULL};
@@ -135,6 +149,8 @@ static void __attribute__((noreturn)) run_inside(const struct launch_request *re
   char step[sizeof((struct launch_report *)0)->step];
   char go;
   if (setsid() < 0) give_up(report, "start a session");
+  int program = open_program();
+  if (program < 0) give_up(report, "open the agent");
   if (!launch_box(request, step, sizeof step)) give_up(report, step);
   if (request->ranged && unshare(CLONE_NEWUSER) != 0) give_up(report, "make a user namespace");
   send_report(report, REPORT_READY, 0, "");
@@ -151,13 +167,11 @@ static void __attribute__((noreturn)) run_inside(const struct launch_request *re
 void launch_child(const struct launch_request *request, const struct launch_descriptors *descriptors, int report,
                   int start) {
   int namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  int program = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-  if (program < 0) give_up(report, "open the agent");
   if (!join_cgroups(request->payload)) give_up(report, "join the cgroups");
   if (!request->ranged && !map_own_identity()) give_up(report, "make a user namespace");
   if (unshare(namespaces) != 0) give_up(report, "make the namespaces");
   pid_t process = fork();
-  if (process == 0) run_inside(request, descriptors, report, start, program);
+  if (process == 0) run_inside(request, descriptors, report, start);
   if (process < 0) give_up(report, "fork");
   send_report(report, REPORT_PROCESS, process, "");
   _exit(0);
