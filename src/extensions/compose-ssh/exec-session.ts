@@ -9,6 +9,7 @@ import {
   ExtensionError,
 } from '../../ports/extension.ts';
 import type { EngineApi } from './engine-api.ts';
+import { lastWords } from './errors.ts';
 import { OutputQueue, splitFrames } from './frames.ts';
 
 /** Says its process id first, so that the command can be ended; then becomes the command. */
@@ -19,6 +20,9 @@ const BECOME_DETACHED =
 /** What a shell adds to the number of the signal that ended a command. */
 const SIGNAL_BASE = 128;
 const QUICK_MS = 10_000;
+const PROCESS_ID_BYTES_MAX = 256;
+/** Before the process id; more than that is no command that begins. */
+const HEAD_BYTES_MAX = 1024 * 1024;
 /** Between telling a command to end and not listening to it any more. */
 const END_PATIENCE_MS = 2_000;
 
@@ -202,35 +206,35 @@ class ContainerExec implements ExecSession {
   }
 }
 
-/** Takes the process id off the front of the output. */
+function notStarted(words: Buffer): ExtensionError {
+  const said = lastWords(words.toString('utf8')) || 'the container has no shell';
+  return new ExtensionError('invalid', `The command could not be started: ${said}.`);
+}
+
+/** Takes the process id off the front of the output. What the command complains of may come before it. */
 async function begin(
   frames: AsyncIterator<ExecOutput>,
 ): Promise<{ pid: number; output: AsyncIterator<ExecOutput> }> {
   let head = Buffer.alloc(0);
+  const complaints: ExecOutput[] = [];
+  let bytes = 0;
   for (;;) {
     const next = await frames.next();
-    if (next.done)
-      throw new ExtensionError(
-        'invalid',
-        `The command could not be started: ${head.toString('utf8').trim() || 'the container has no shell'}.`,
-      );
-    if (next.value.stream === 'stderr')
-      throw new ExtensionError(
-        'invalid',
-        `The command could not be started: ${Buffer.from(next.value.data).toString('utf8').trim()}.`,
-      );
+    const words = () => Buffer.concat([head, ...complaints.map(({ data }) => data)]);
+    if (next.done || bytes > HEAD_BYTES_MAX) throw notStarted(words());
+    bytes += next.value.data.length;
+    if (next.value.stream === 'stderr') {
+      complaints.push(next.value);
+      continue;
+    }
     head = Buffer.concat([head, next.value.data]);
     const end = head.indexOf(0x0a);
-    if (end === -1 && head.length < 256) continue;
+    if (end === -1 && head.length < PROCESS_ID_BYTES_MAX) continue;
     const pid = Number(head.subarray(0, Math.max(0, end)).toString('utf8').trim());
-    if (!Number.isInteger(pid) || pid <= 0) {
-      throw new ExtensionError(
-        'invalid',
-        `The command could not be started: ${head.toString('utf8').trim()}.`,
-      );
-    }
+    if (!Number.isInteger(pid) || pid <= 0) throw notStarted(words());
     const rest = head.subarray(end + 1);
     const output = (async function* () {
+      yield* complaints;
       if (rest.length > 0) yield { stream: 'stdout' as const, data: new Uint8Array(rest) };
       yield* { [Symbol.asyncIterator]: () => frames };
     })();
