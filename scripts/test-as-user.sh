@@ -2,7 +2,7 @@
 # Runs the tests that differ for an ordinary user as one, when root runs the tests. The clone is shown to that user at
 # a place everybody may reach, in a mount namespace of its own, so it may lie anywhere.
 set -eu
-[ $# -gt 0 ] || set -- test/native src/extensions/local test/escape test/unprivileged
+[ $# -gt 0 ] || set -- test/native src/extensions/local test/escape test/unprivileged test/snapshots/local.test.ts
 [ "$(id -u)" = 0 ] || exit 0
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 work=$(mktemp -d /tmp/sbx-user-XXXXXX)

@@ -7,5 +7,5 @@ export type { Entropy } from './ports/entropy.ts';
 export * from './ports/extension.ts';
 export type { HostDirectory } from './ports/host-directory.ts';
 export type { HostLink } from './ports/host-link.ts';
-export * from './ports/snapshot.ts';
 export { type Manifest, ManifestSchema, parseManifest, type RegistryEntry } from './ports/manifest.ts';
+export * from './ports/snapshot.ts';

@@ -28,8 +28,8 @@ export const DECLARED_CASES: readonly CaseRow[] = [
           `capability ${flag} is ${capabilities[flag]}, but ${member} is ${there ? '' : 'not '}there`,
         );
       }
-      for (const flag of ['sessions', 'ownDeadline', 'meter'] as const) {
-        const told = bench.harness.optional[flag];
+      for (const flag of ['sessions', 'ownDeadline', 'meter', 'snapshots'] as const) {
+        const told = bench.harness.optional[flag] ?? false;
         ensure(
           told === capabilities[flag],
           `the harness says ${flag}: ${told}, the extension ${capabilities[flag]}`,

@@ -48,7 +48,12 @@ export interface ConformanceHarness {
   /** For an extension with hosts: one that can take work, the same as in `spec().placement.host`. */
   readonly host?: Host;
   /** Which optional interfaces there are, so that cases can be chosen before anything runs. */
-  readonly optional: { readonly sessions: boolean; readonly ownDeadline: boolean; readonly meter: boolean };
+  readonly optional: {
+    readonly sessions: boolean;
+    readonly ownDeadline: boolean;
+    readonly meter: boolean;
+    readonly snapshots?: boolean;
+  };
   /** How many things the list cases make at once; more than one page where that is cheap. Default 3. */
   readonly listCount?: number;
 }

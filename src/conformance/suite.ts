@@ -9,6 +9,7 @@ import { FILE_CASES } from './files.ts';
 import { type ConformanceCase, type ConformanceHarness, ConformanceViolation } from './harness.ts';
 import { LIFE_CASES } from './life.ts';
 import { LIST_CASES } from './list.ts';
+import { SNAPSHOT_CASES } from './snapshots.ts';
 import { DEADLINE_CASES, METER_CASES } from './time-and-money.ts';
 import { TROUBLE_CASES } from './trouble.ts';
 
@@ -31,6 +32,7 @@ export function conformanceCases(harness: ConformanceHarness): ConformanceCase[]
     ...TROUBLE_CASES.filter((row) => faults?.[row.needs] !== undefined),
     ...(optional.ownDeadline ? DEADLINE_CASES : []),
     ...(optional.meter ? METER_CASES : []),
+    ...(optional.snapshots ? SNAPSHOT_CASES : []),
     ...(optional.sessions ? [...EXEC_CASES, ...EXEC_END_CASES, ...FILE_CASES] : []),
   ];
   return rows.map(({ name, guarantee, check }) => ({ name, guarantee, run: () => runCase(harness, check) }));

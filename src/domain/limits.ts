@@ -62,7 +62,6 @@ export const LIMITS = {
   hostStatesInFlight: 32,
   hostCheckTimeoutMs: 10_000,
   snapshotKeepMs: 7 * 86_400_000,
-  snapshotKeepMaxMs: 365 * 86_400_000,
   snapshotBytes: 64 * 1024 * 1024 * 1024,
   snapshotEntries: 1_000_000,
   snapshotManifestBytes: 1024 * 1024,

@@ -39,13 +39,18 @@ export async function openRestore({ engine, extension, record }: StepInput): Pro
   const kinds = extension.snapshots?.kinds ?? [];
   const wants = ({ kind }: { readonly kind: SnapshotPartKind }) => kinds.includes(kind);
   let failure: unknown = null;
-  async function* read(signal: AbortSignal): AsyncGenerator<RestoredPart> {
+  async function* noted<Item>(from: AsyncIterable<Item>, signal: AbortSignal): AsyncGenerator<Item> {
     try {
-      yield* engine.snapshots.read(snapshot!, wants, signal);
+      yield* from;
     } catch (error) {
       if (!signal.aborted) failure = error;
       throw error;
     }
+  }
+  async function* read(signal: AbortSignal): AsyncGenerator<RestoredPart> {
+    const parts = engine.snapshots.read(snapshot!, wants, signal);
+    for await (const { part, open } of noted(parts, signal))
+      yield { part, open: (top) => noted(open(top), signal) };
   }
   return {
     source: { parts: snapshot.manifest.parts.filter(wants), read },

@@ -57,8 +57,16 @@ export class Sweeper {
     this.#engine = engine;
   }
 
-  /** One sweep over one backend. Without `apply`, and on the first sweep after a start, it only reports. */
-  async sweep(extension: Extension, apply: boolean, signal: AbortSignal): Promise<SweepReport> {
+  /**
+   * One sweep over one backend; without `apply` it only reports. `killsMax` is the bound of somebody who has looked at the
+   * report; a sweep by itself stops much earlier.
+   */
+  async sweep(
+    extension: Extension,
+    apply: boolean,
+    signal: AbortSignal,
+    killsMax?: number,
+  ): Promise<SweepReport> {
     const { store, log } = this.#engine;
     const list = await listEverything(extension, signal);
     const strays = new Map((await store.listStrays(extension.id)).map((stray) => [stray.name, stray]));
@@ -69,13 +77,13 @@ export class Sweeper {
     }
     await this.#remember(extension.id, items, strays);
     const kills = items.filter((item) => item.action === 'kill');
-    const budget = killBudget(Math.max(await store.countLive(), list.items.length));
+    const budget = killsMax ?? killBudget(Math.max(await store.countLive(), list.items.length));
     const incomplete = list.complete
       ? null
       : `The list of ${extension.id} was not complete; nothing was removed.`;
     const alarm =
       kills.length > budget
-        ? `${kills.length} strays at ${extension.id}, more than a sweep may remove (${budget}).`
+        ? `${kills.length} strays at ${extension.id}, more than a sweep may remove (${budget}); look at them with: sandboxer inspect stale`
         : incomplete;
     if (alarm !== null) log.warn('orphan sweep', { extension_id: extension.id, why: alarm });
     if (!apply || alarm !== null) return { items, alarm };

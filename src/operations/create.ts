@@ -136,7 +136,9 @@ export async function record(
   const id = sandboxId(engine.context.entropy.bytes(SANDBOX_ID_BYTES));
   const { choices, ttlMs } = planned;
   const restoredFrom = snapshotId === null ? null : { snapshotId, leftOut: [] };
-  const drafts = choices.map((choice) => draft(context, input, profile, { ...choice, ttlMs, id, restoredFrom }));
+  const drafts = choices.map((choice) =>
+    draft(context, input, profile, { ...choice, ttlMs, id, restoredFrom }),
+  );
   const run = newRun(engine.context, 'create', profile.telemetry);
   engine.context.crashPoints.reached('create.begin.before');
   const written = await commitNew(

@@ -10,8 +10,10 @@ import { hostsAdd, hostsCheck, hostsDrain, hostsList, hostsRemove } from './host
 import { destroy, expire, extendTtl, recreate } from './lifetime.ts';
 import type { Operation } from './operation.ts';
 import { doctor, inspectHost, inspectStale, reapStale, version } from './operator.ts';
+import { restore } from './restore.ts';
 import { activate, get, list, reachability } from './sandboxes.ts';
 import { execute, listFiles, logs, openPort, readFile, writeFile } from './sessions.ts';
+import { snapshot, snapshotsDelete, snapshotsGet, snapshotsList } from './snapshots.ts';
 import { tokensCreate, tokensList, tokensRevoke } from './tokens.ts';
 
 export const OPERATIONS = {
@@ -38,6 +40,11 @@ export const OPERATIONS = {
   profiles_validate: profilesValidate,
   extensions_list: extensionsList,
   route_explain: routeExplain,
+  snapshot,
+  restore,
+  snapshots_list: snapshotsList,
+  snapshots_get: snapshotsGet,
+  snapshots_delete: snapshotsDelete,
   hosts_list: hostsList,
   hosts_add: hostsAdd,
   hosts_check: hostsCheck,

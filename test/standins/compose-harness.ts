@@ -99,7 +99,7 @@ export function composeHarness(running: () => ComposeLab): ConformanceHarness {
     get host() {
       return running().hosts[0]!;
     },
-    optional: { sessions: true, ownDeadline: true, meter: false },
+    optional: { sessions: true, ownDeadline: true, meter: false, snapshots: true },
     listCount: 2,
   };
 }

@@ -56,6 +56,6 @@ export function localHarness(directory: string): ConformanceHarness {
     timings: { readyWithinMs: 5_000, goneWithinMs: 5_000, pollMs: 5 },
     truth: { exists: async (name) => existsSync(join(directory, 'boxes', name)) },
     manifest: EXTENSIONS['ext.local']!.manifest,
-    optional: { sessions: true, ownDeadline: true, meter: false },
+    optional: { sessions: true, ownDeadline: true, meter: false, snapshots: true },
   };
 }

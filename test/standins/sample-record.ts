@@ -1,5 +1,6 @@
 import { SYSTEM_ENTROPY } from '../../src/adapters/entropy/system-entropy.ts';
 import { sandboxId } from '../../src/domain/ids.ts';
+import type { SnapshotRecord } from '../../src/ports/snapshot-archives.ts';
 import type { SandboxRecord } from '../../src/ports/store.ts';
 
 /** A ready sandbox with a random id. */
@@ -51,6 +52,36 @@ export function sampleRecord(change: Partial<SandboxRecord> = {}): SandboxRecord
     lastActivityAtMs: 1,
     dueAtMs: 3_600_001,
     eventSequence: 0,
+    ...change,
+  };
+}
+
+/** Of an empty workspace. */
+export function sampleSnapshot(number: number, change: Partial<SnapshotRecord> = {}): SnapshotRecord {
+  const id = `snap-${String(number).padStart(12, '0')}`;
+  return {
+    id,
+    project: 'default',
+    createdAtMs: 0,
+    expiresAtMs: 1,
+    fileBytes: 0,
+    sha256: '',
+    sums: { parts: [{ entries: 1, bytes: 0, left_out: [] }] },
+    manifest: {
+      format: 1,
+      snapshot_id: id,
+      sandbox_id: 'sandbox',
+      profile_id: 'profile.local',
+      profile_version: '1.0.0',
+      extension_id: 'ext.local',
+      engine: 'test',
+      created_at: '2026-01-01T00:00:00.000Z',
+      inputs: {},
+      withheld_inputs: [],
+      services: [],
+      parts: [{ kind: 'workspace' }],
+      not_captured: [],
+    },
     ...change,
   };
 }

@@ -7,7 +7,7 @@ import { openMemoryStore, openSqliteStore } from '../../src/adapters/store-sqlit
 import { adHocHost } from '../../src/domain/host/host.ts';
 import type { Store } from '../../src/ports/store.ts';
 import { createFailingStore } from '../standins/failing-store.ts';
-import { sampleRecord } from '../standins/sample-record.ts';
+import { sampleRecord, sampleSnapshot } from '../standins/sample-record.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'sbx-store-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -109,6 +109,32 @@ for (const [name, open] of Object.entries(stores)) {
       expect(takes.filter((taken) => taken)).toHaveLength(7);
       await store.transaction((transaction) => transaction.releaseSlot('ext.x'));
       expect(await store.slotsUsed('ext.x')).toBe(6);
+      await store.close();
+    });
+
+    it('keeps snapshots by project, newest first, until they are deleted, and those whose time is over apart', async () => {
+      const store = open();
+      for (const [index, project] of ['a', 'b', 'a', 'a'].entries()) {
+        const snapshot = sampleSnapshot(index, { project, expiresAtMs: 100 * (index + 1) });
+        await store.transaction((transaction) => transaction.insertSnapshot(snapshot));
+      }
+      const ids = async (project: string | null, nowMs = 0, cursor: string | null = null, limit = 10) => {
+        const page = await store.listSnapshots({ project, nowMs, cursor, limit });
+        return { ids: page.items.map(({ id }) => Number(id.slice(-1))), next: page.nextCursor };
+      };
+      expect((await ids(null)).ids).toEqual([3, 2, 1, 0]);
+      const first = await ids('a', 0, null, 2);
+      expect(first.ids).toEqual([3, 2]);
+      expect(await ids('a', 0, first.next, 2)).toEqual({ ids: [0], next: null });
+      expect((await ids(null, 200)).ids).toEqual([3, 2]);
+      expect((await store.listExpiredSnapshots(200, 10)).map(({ id }) => Number(id.slice(-1)))).toEqual([
+        0, 1,
+      ]);
+      const { id } = sampleSnapshot(2);
+      expect(await store.getSnapshot(id)).toMatchObject({ id, project: 'a' });
+      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toBe(true);
+      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toBe(false);
+      expect(await store.getSnapshot(id)).toBeNull();
       await store.close();
     });
 

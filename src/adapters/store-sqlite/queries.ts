@@ -75,9 +75,7 @@ function snapshotQueries(connection: Connection, read: Read): SnapshotQueries {
     listSnapshots: ({ project, nowMs, cursor, limit }) =>
       read(() => {
         const { before, filter } =
-          project === null
-            ? { before: [], filter: '' }
-            : { before: [project], filter: 'project = ? AND' };
+          project === null ? { before: [], filter: '' } : { before: [project], filter: 'project = ? AND' };
         const rows = connection.all(
           `SELECT ordinal, document FROM snapshot
              WHERE ${filter} expires_at_ms > ? AND ordinal < ? ORDER BY ordinal DESC LIMIT ?`,

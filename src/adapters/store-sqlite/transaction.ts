@@ -100,10 +100,42 @@ function sandboxWrites(connection: Connection): SandboxWrites {
   };
 }
 
+type PlaceWrites = Pick<StoreTransaction, 'putHost' | 'deleteHost' | 'insertSnapshot' | 'deleteSnapshot'>;
+
+function placeWrites(connection: Connection): PlaceWrites {
+  return {
+    async putHost({ host, origin }) {
+      connection.run(
+        `INSERT INTO host VALUES (?, ?, ?)
+           ON CONFLICT (name) DO UPDATE SET origin = excluded.origin, document = excluded.document`,
+        host.name,
+        origin,
+        JSON.stringify(host),
+      );
+    },
+    async deleteHost(name) {
+      return connection.run('DELETE FROM host WHERE name = ?', name) === 1;
+    },
+    async insertSnapshot(snapshot) {
+      connection.run(
+        'INSERT INTO snapshot (id, project, expires_at_ms, document) VALUES (?, ?, ?, ?)',
+        snapshot.id,
+        snapshot.project,
+        snapshot.expiresAtMs,
+        JSON.stringify(snapshot),
+      );
+    },
+    async deleteSnapshot(id) {
+      return connection.run('DELETE FROM snapshot WHERE id = ?', id) === 1;
+    },
+  };
+}
+
 export function createTransaction(connection: Connection): StoreTransaction {
   return {
     ...createReader(connection),
     ...sandboxWrites(connection),
+    ...placeWrites(connection),
     async insertIdempotency(record) {
       const inserted = connection.run(
         'INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
@@ -151,30 +183,6 @@ export function createTransaction(connection: Connection): StoreTransaction {
     },
     async deleteStray(extensionId, name) {
       connection.run('DELETE FROM stray WHERE extension_id = ? AND name = ?', extensionId, name);
-    },
-    async putHost({ host, origin }) {
-      connection.run(
-        `INSERT INTO host VALUES (?, ?, ?)
-           ON CONFLICT (name) DO UPDATE SET origin = excluded.origin, document = excluded.document`,
-        host.name,
-        origin,
-        JSON.stringify(host),
-      );
-    },
-    async deleteHost(name) {
-      return connection.run('DELETE FROM host WHERE name = ?', name) === 1;
-    },
-    async insertSnapshot(snapshot) {
-      connection.run(
-        'INSERT INTO snapshot (id, project, expires_at_ms, document) VALUES (?, ?, ?, ?)',
-        snapshot.id,
-        snapshot.project,
-        snapshot.expiresAtMs,
-        JSON.stringify(snapshot),
-      );
-    },
-    async deleteSnapshot(id) {
-      return connection.run('DELETE FROM snapshot WHERE id = ?', id) === 1;
     },
   };
 }

@@ -21,6 +21,7 @@ import { AgentError } from './native/agent-error.ts';
 import { boxSteps, type SandboxRoot } from './native/box-plan.ts';
 import type { Launcher } from './native/launcher.ts';
 import { removeBox } from './remove.ts';
+import { restoreWorkspace } from './snapshots.ts';
 
 const DEATH_POLL_MS = 2;
 const QUICK_TRIES = 8;
@@ -74,7 +75,7 @@ export class BoxLife {
       createdAtMs: this.#clock.nowMs(),
     });
     const root = local.image === null ? ground.hostRoot : await this.#imageRoot(ground, local.image, signal);
-    await this.#fillWorkspace(directory, local, slot, signal);
+    await this.#fillWorkspace(directory, local, slot, request);
     const pid = await this.#launch(ground, request, local, root, slot);
     return { version: 1, data: { pid, slot } };
   }
@@ -134,12 +135,13 @@ export class BoxLife {
     directory: string,
     local: LocalRequest,
     slot: number | null,
-    signal: AbortSignal,
+    { restore, signal }: ProvisionRequest,
   ): Promise<void> {
     const workspace = join(directory, 'workspace');
     mkdirSync(workspace, { mode: 0o755 });
-    if (local.repository === null) return;
     const ownerId = slot === null ? null : firstId(slot) + USER_ID_INSIDE;
+    if (restore !== undefined) return restoreWorkspace(workspace, restore, ownerId, signal);
+    if (local.repository === null) return;
     const source = await repositoryPath(local.repository);
     await copyTree(source, workspace, {
       ownerId,

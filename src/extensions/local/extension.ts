@@ -31,6 +31,7 @@ import { IdentitySlots } from './identity.ts';
 import { Launcher } from './native/launcher.ts';
 import { selfTest } from './self-test.ts';
 import { LocalSessions } from './sessions.ts';
+import { LocalSnapshots } from './snapshots.ts';
 
 const SELF_TEST_DEADLINE_MS = 30_000;
 
@@ -55,6 +56,7 @@ class LocalExtension implements Extension {
   readonly description =
     'Kernel namespaces, an own user range, a seccomp filter, cgroup limits and a resident agent inside.';
   readonly sessions: LocalSessions;
+  readonly snapshots: LocalSnapshots;
   readonly #context: ExtensionContext;
   readonly #config: LocalConfig;
   readonly #boxes: Boxes;
@@ -75,6 +77,7 @@ class LocalExtension implements Extension {
     this.#slots.releaseAbandoned((name) => this.#boxes.exists(name));
     this.#cgroups.removeLeftovers((name) => this.#boxes.exists(name));
     this.sessions = new LocalSessions(this.#boxes);
+    this.snapshots = new LocalSnapshots(this.#boxes);
   }
 
   async capabilities(): Promise<Capabilities> {
@@ -87,7 +90,7 @@ class LocalExtension implements Extension {
       network: { deny: 'enforced', egressList: 'unsupported', allow: 'unsupported' },
       limits: { memory: grade('memory'), cpu: grade('cpu'), processes: grade('pids') },
       sessions: true,
-      snapshots: false,
+      snapshots: true,
       ownDeadline: true,
       pause: false,
       meter: false,

@@ -127,6 +127,14 @@ export class Sandbox {
     return new Sandbox(this.#transport, await this.#transport.call('recreate', { id: this.id }, options));
   }
 
+  /** Captures its workspace and named volumes while it runs. */
+  snapshot(
+    input: Omit<CallInput<'snapshot'>, 'id'> = {},
+    options?: CallOptions,
+  ): Promise<CallOutput<'snapshot'>> {
+    return this.#transport.call('snapshot', { ...input, id: this.id }, options);
+  }
+
   /** Takes it down and proves that it is gone. Safe to repeat. */
   async destroy(options?: CallOptions): Promise<SandboxView> {
     return this.#transport.call('destroy', { id: this.id }, options);
@@ -161,12 +169,34 @@ export class Sandboxer {
     return new Sandbox(this.transport, await this.transport.call('create', input, options));
   }
 
+  /** Establishes a sandbox with what a snapshot holds. With an idempotency key, safe to repeat. */
+  async restore(
+    snapshotId: string,
+    input: Omit<CallInput<'restore'>, 'id'> = {},
+    options?: CallOptions,
+  ): Promise<Sandbox> {
+    const view = await this.transport.call('restore', { ...input, id: snapshotId }, options);
+    return new Sandbox(this.transport, view);
+  }
+
   async get(id: string): Promise<Sandbox> {
     return new Sandbox(this.transport, await this.transport.call('get', { id }));
   }
 
   list(input: CallInput<'list'> = {}): Promise<CallOutput<'list'>> {
     return this.transport.call('list', input);
+  }
+
+  listSnapshots(input: CallInput<'snapshots_list'> = {}): Promise<CallOutput<'snapshots_list'>> {
+    return this.transport.call('snapshots_list', input);
+  }
+
+  getSnapshot(id: string): Promise<CallOutput<'snapshots_get'>> {
+    return this.transport.call('snapshots_get', { id });
+  }
+
+  deleteSnapshot(id: string): Promise<CallOutput<'snapshots_delete'>> {
+    return this.transport.call('snapshots_delete', { id });
   }
 
   async close(): Promise<void> {

@@ -13,6 +13,7 @@ import {
   tokensList,
 } from './operator.ts';
 import { card, sandboxList } from './sandbox.ts';
+import { snapshotCard, snapshotDeleted, snapshotsList } from './snapshots.ts';
 
 type Renderers = { readonly [Name in CallName]?: (answer: CallOutput<Name>, look: Look) => string };
 
@@ -31,6 +32,11 @@ const RENDERERS: Renderers = {
   profiles_validate: profileValid,
   extensions_list: extensionsList,
   route_explain: routeExplained,
+  snapshot: snapshotCard,
+  restore: card,
+  snapshots_list: snapshotsList,
+  snapshots_get: snapshotCard,
+  snapshots_delete: snapshotDeleted,
   hosts_list: hostsList,
   hosts_add: hostCard,
   hosts_check: hostsChecked,

@@ -64,6 +64,13 @@ export function card(view: SandboxView, look: Look): string {
       ],
       ['labels', labelsLine(view.labels)],
       ['cost', `${usd(meter.actual_usd)} so far, ${usd(meter.estimate_usd)} estimated`],
+      ['restored', view.restored_from === null ? null : `from ${shown(view.restored_from)}`],
+      [
+        'left out',
+        view.left_out.length === 0
+          ? null
+          : look.paint('yellow', view.left_out.map((what) => shown(what)).join('; ')),
+      ],
       ['failure', failure === null ? null : look.paint('red', shown(failure.message))],
       ['cleaned up', failure?.cleaned_up == null ? null : shown(failure.cleaned_up)],
       ['attention', view.needs_attention === null ? null : look.paint('red', shown(view.needs_attention))],

@@ -1,0 +1,166 @@
+/** One part of a sandbox, from the tar stream that a backend gives into our archive, entry by entry. */
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { extract, type Pack } from 'tar-stream';
+import { SandboxerError } from '../../domain/errors.ts';
+import {
+  type CheckedEntry,
+  EntryRefusal,
+  EntryRules,
+  pathParts,
+  type RawEntry,
+} from '../../domain/snapshot/entry-rules.ts';
+import {
+  partName,
+  partPrefix,
+  type SnapshotPart,
+  type SnapshotSums,
+} from '../../domain/snapshot/manifest.ts';
+import { printable } from '../../domain/text.ts';
+import { ExtensionError } from '../../ports/extension.ts';
+import { EntryQueue, putEntry, rawEntry } from './entries.ts';
+import type { ArchiveLimits } from './limits.ts';
+
+const NAMES_SHOWN = 5;
+/** In a workspace everything is the sandbox's user's. */
+export const WORKSPACE_OWNER_ID = 1_000;
+
+export function rulesFor(part: SnapshotPart): EntryRules {
+  return new EntryRules(part.kind === 'workspace' ? WORKSPACE_OWNER_ID : null);
+}
+
+/** What was left out of a part, counted by the reason. */
+class LeftOut {
+  readonly #byReason = new Map<string, { count: number; readonly names: string[] }>();
+  readonly #paths = new Set<string>();
+
+  add(path: string, why: string): void {
+    this.#paths.add(path);
+    const known = this.#byReason.get(why) ?? { count: 0, names: [] };
+    known.count += 1;
+    if (known.names.length < NAMES_SHOWN) known.names.push(printable(path, 100));
+    this.#byReason.set(why, known);
+  }
+
+  has(path: string): boolean {
+    return this.#paths.has(path);
+  }
+
+  sentences(): string[] {
+    return [...this.#byReason].map(([why, { count, names }]) => {
+      const more = count > names.length ? ' and more' : '';
+      return `${count === 1 ? 'one entry' : `${count} entries`}, each of which ${why}: ${names.join(', ')}${more}`;
+    });
+  }
+}
+
+/** Takes the name of the top directory, which each backend writes as it likes, off the names in it. */
+class Top {
+  #parts: readonly string[] | null = null;
+
+  relative(raw: RawEntry): RawEntry {
+    const parts = pathParts(raw.name);
+    this.#parts ??= parts;
+    const target =
+      raw.type === 'link' ? this.#below(pathParts(raw.linkTarget ?? ''), raw.name).join('/') : raw.linkTarget;
+    return { ...raw, name: this.#below(parts, raw.name).join('/'), linkTarget: target };
+  }
+
+  #below(parts: readonly string[], name: string): readonly string[] {
+    const top = this.#parts ?? [];
+    if (top.some((part, index) => parts[index] !== part)) {
+      throw new EntryRefusal('hostile', name, 'does not lie below the first entry');
+    }
+    return parts.slice(top.length);
+  }
+}
+
+/** What is left of the limits for the parts to come. */
+export interface Budget {
+  entries: number;
+  bytes: number;
+}
+
+function spend(budget: Budget, entry: CheckedEntry, limits: ArchiveLimits): void {
+  budget.entries -= 1;
+  budget.bytes -= entry.sizeBytes;
+  if (budget.entries >= 0 && budget.bytes >= 0) return;
+  const what =
+    budget.entries < 0 ? `more than ${limits.entries} entries` : `more than ${limits.bytes} bytes of files`;
+  throw new SandboxerError(
+    'snapshot_too_large',
+    `The sandbox holds ${what}, which is what a snapshot may hold.`,
+  );
+}
+
+/** Null for what is left out. */
+function checked(raw: RawEntry, rules: EntryRules, leftOut: LeftOut): CheckedEntry | null {
+  try {
+    const entry = rules.check(raw);
+    if (entry.linkTarget === null || entry.type !== 'link' || !leftOut.has(entry.linkTarget)) return entry;
+    leftOut.add(entry.path, 'is a hard link to something that is left out');
+    return null;
+  } catch (error) {
+    if (!(error instanceof EntryRefusal) || error.kind === 'hostile') throw error;
+    leftOut.add(error.path, error.why);
+    return null;
+  }
+}
+
+async function copyEntries(
+  queue: EntryQueue,
+  archive: Pack,
+  part: SnapshotPart,
+  limits: ArchiveLimits,
+  budget: Budget,
+): Promise<SnapshotSums['parts'][number]> {
+  const rules = rulesFor(part);
+  const top = new Top();
+  const leftOut = new LeftOut();
+  let entries = 0;
+  let bytes = 0;
+  for (let next = await queue.take(); next !== null; next = await queue.take()) {
+    const entry = checked(top.relative(rawEntry(next)), rules, leftOut);
+    if (entry === null) {
+      next.resume();
+      continue;
+    }
+    spend(budget, entry, limits);
+    entries += 1;
+    bytes += entry.sizeBytes;
+    await putEntry(archive, entry, partPrefix(part), next);
+  }
+  if (entries === 0) throw new ExtensionError('transient', `The backend gave nothing of ${partName(part)}.`);
+  return { entries, bytes, left_out: leftOut.sentences() };
+}
+
+/** Reads `tar` to its end. Rejects with what it rejects with, or with what is wrong with it. */
+export async function writePart(
+  archive: Pack,
+  part: SnapshotPart,
+  tar: AsyncIterable<Uint8Array>,
+  limits: ArchiveLimits,
+  budget: Budget,
+): Promise<SnapshotSums['parts'][number]> {
+  const reader = extract();
+  const feeding = pipeline(Readable.from(tar, { objectMode: false }), reader);
+  feeding.catch(() => undefined); // told below
+  try {
+    const sums = await copyEntries(new EntryQueue(reader), archive, part, limits, budget);
+    await feeding;
+    return sums;
+  } catch (error) {
+    reader.destroy();
+    await feeding.catch(() => undefined); // `error` is what came first
+    if (error instanceof EntryRefusal) {
+      throw new ExtensionError(
+        'bug',
+        `The backend gave something else than ${partName(part)}: ${error.message}.`,
+        {
+          cause: error,
+        },
+      );
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,54 @@
+/** The optional part of the extension contract that captures what a sandbox holds and puts it back. */
+import type { SnapshotPart, SnapshotPartKind } from '../domain/snapshot/manifest.ts';
+import type { Reference } from './extension.ts';
+
+export type { SnapshotPart, SnapshotPartKind };
+
+export interface CapturedPart {
+  readonly part: SnapshotPart;
+  /**
+   * The content as a tar stream whose first entry is the top directory, read once and to its end, while the sandbox runs
+   * on. Rejects (ExtensionError, here or while it is read) when the content cannot be had completely.
+   */
+  open(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+}
+
+export interface Capture {
+  /** What runs the sandbox, such as `docker`. */
+  readonly engine: string;
+  readonly services: readonly string[];
+  /** They are opened one after the other, in this order. The workspace comes first. */
+  readonly parts: readonly CapturedPart[];
+  /** Sentences: what of this sandbox is in no part. */
+  readonly notCaptured: readonly string[];
+}
+
+/** Optional: `capture` reads, `ProvisionRequest.restore` puts back. Safe to repeat; the sandbox goes on running. */
+export interface Snapshots {
+  /** The kinds that this extension captures, and that it can restore whoever captured them. */
+  readonly kinds: readonly SnapshotPartKind[];
+  capture(reference: Reference, signal: AbortSignal): Promise<Capture>;
+}
+
+export interface RestoredPart {
+  readonly part: SnapshotPart;
+  /**
+   * The content as a tar stream, once. The name of its top directory is `top`, or `.` where that is empty. It was
+   * checked: no entry climbs out, no link leads out, and there is nothing but
+   * directories, files, links and hard links. Everything in a workspace belongs to the sandbox's user, whatever the numbers say; in a volume the
+   * numbers mean what they meant inside.
+   */
+  open(top: string): AsyncIterable<Uint8Array>;
+}
+
+/** What a sandbox begins with, instead of the input `repo`. */
+export interface RestoreSource {
+  /** The parts that will come, all of kinds that the extension can restore. */
+  readonly parts: readonly SnapshotPart[];
+  /**
+   * Each part in order; its stream must be read to the end before the next one is asked for. The last step of the
+   * iteration is the proof that all of it was what had been captured: nothing of a sandbox may be started before it ended.
+   * What it rejects with passes through `provision`. May be called again, from the beginning, when `provision` is repeated.
+   */
+  read(signal: AbortSignal): AsyncIterable<RestoredPart>;
+}
