@@ -112,7 +112,10 @@ export const h1: Row = {
       await destroySandbox(place.server.client, id);
       return tookMs;
     };
-    const plain = () => plainUp(place, (number += 1));
+    const plain = () => {
+      number += 1;
+      return plainUp(place, number);
+    };
     const rounds = await runRounds(
       [
         { name: OURS_CREATE, run: ours },
