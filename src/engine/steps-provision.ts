@@ -152,7 +152,7 @@ export const introspect: Step = {
 /** The backend's switch was set at the request; where getting ready took long it is moved to fit `expiresAtMs`. */
 async function alignOwnDeadline(input: StepInput, tookMs: number): Promise<void> {
   const { engine, extension, record } = input;
-  if (extension.setOwnDeadline === undefined || tookMs < engine.settings.ownDeadlineMarginMs / 4) return;
+  if (extension.setOwnDeadline === undefined || tookMs < engine.settings.ownDeadlineMarginMs / 2) return;
   await extension.setOwnDeadline(referenceOf(record), ownDeadlineMs(input), input.signal);
 }
 
