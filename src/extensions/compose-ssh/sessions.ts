@@ -79,7 +79,7 @@ export class ComposeSessions implements Sessions {
     return { commandsRunning: use.commandsRunning, idleMs };
   }
 
-  #count(name: string, session: ExecSession): void {
+  #count(name: string, ending: Promise<unknown>): void {
     const use = this.#use.get(name) ?? { commandsRunning: 0, endedAtMs: 0 };
     this.#use.set(name, use);
     use.commandsRunning += 1;
@@ -87,12 +87,12 @@ export class ComposeSessions implements Sessions {
       use.commandsRunning -= 1;
       use.endedAtMs = this.#clock.nowMs();
     };
-    session.exit.then(end, end);
+    ending.then(end, end);
   }
 
   async exec(reference: Reference, spec: ExecSpec, signal: AbortSignal): Promise<ExecSession> {
     const session = await this.#start(reference, spec, signal);
-    this.#count(reference.name, session);
+    this.#count(reference.name, session.exit);
     return spec.detach ? detached(session) : session;
   }
 
@@ -194,7 +194,9 @@ export class ComposeSessions implements Sessions {
     await this.#requireListener(reference, port, signal);
     const address = Object.values(facts.NetworkSettings.Networks).find(({ IPAddress }) => IPAddress !== '');
     if (address === undefined) throw new ExtensionError('unsupported', 'The container has no network.');
-    return client.link.connect({ address: address.IPAddress, port }, signal);
+    const stream = await client.link.connect({ address: address.IPAddress, port }, signal);
+    this.#count(reference.name, new Promise((resolve) => stream.once('close', resolve)));
+    return stream;
   }
 
   async logs(reference: Reference, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
