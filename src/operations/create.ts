@@ -108,7 +108,7 @@ function failureOf(record: SandboxRecord): SandboxerError | null {
   });
 }
 
-export async function answer(context: OperationContext, id: string, wait: boolean): Promise<SandboxView> {
+async function answer(context: OperationContext, id: string, wait: boolean): Promise<SandboxView> {
   const { engine, signal } = context;
   const record = wait ? await engine.runner.settled(id, signal) : await engine.context.store.getSandbox(id);
   const failure = failureOf(record!);
@@ -155,6 +155,20 @@ export async function record(
   engine.context.crashPoints.reached('create.begin.recorded');
   engine.runner.start(written);
   return written.id;
+}
+
+/** The answer that the key of the request got before; else what `establish` records, waited for where that was asked. */
+export async function establishOnce(
+  context: OperationContext,
+  request: IdempotentRequest,
+  wait: boolean,
+  establish: () => Promise<string>,
+): Promise<SandboxView> {
+  const earlier = await request.earlier();
+  if (earlier !== null && earlier.response !== null) return JSON.parse(earlier.response) as SandboxView;
+  const view = await answer(context, earlier?.sandboxId ?? (await establish()), wait);
+  context.engine.context.crashPoints.reached('create.answer.before');
+  return request.answer(view);
 }
 
 export const create = call({
@@ -210,11 +224,6 @@ export const create = call({
   },
   async run(context, input) {
     const request = new IdempotentRequest(context, 'create', input);
-    const earlier = await request.earlier();
-    if (earlier !== null && earlier.response !== null) return JSON.parse(earlier.response) as SandboxView;
-    const id = earlier?.sandboxId ?? (await record(context, input, request));
-    const view = await answer(context, id, input.wait);
-    context.engine.context.crashPoints.reached('create.answer.before');
-    return request.answer(view);
+    return establishOnce(context, request, input.wait, () => record(context, input, request));
   },
 });

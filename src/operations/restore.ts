@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import type { Profile } from '../domain/profile/profile.ts';
 import type { SnapshotManifest } from '../domain/snapshot/manifest.ts';
-import { answer, create, createInput, record } from './create.ts';
+import { create, createInput, establishOnce, record } from './create.ts';
 import { IdempotentRequest } from './idempotency.ts';
 import { call, type OperationContext } from './operation.ts';
 import { visibleSnapshot } from './snapshot-view.ts';
 import { snapshotIdField } from './snapshots.ts';
-import { type SandboxView, sandboxSchema } from './view.ts';
+import { sandboxSchema } from './view.ts';
 
 const { host, ttl, labels, run_id, wait, inputs } = createInput.shape;
 
@@ -81,9 +81,6 @@ export const restore = call({
   },
   async run(context, input) {
     const request = new IdempotentRequest(context, 'restore', input);
-    const earlier = await request.earlier();
-    if (earlier !== null && earlier.response !== null) return JSON.parse(earlier.response) as SandboxView;
-    const id = earlier?.sandboxId ?? (await establish(context, input, request));
-    return request.answer(await answer(context, id, input.wait));
+    return establishOnce(context, request, input.wait, () => establish(context, input, request));
   },
 });

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { SandboxerError } from '../domain/errors.ts';
-import { LIMITS } from '../domain/limits.ts';
 import { isOver } from '../domain/sandbox/lifecycle.ts';
 import { visibleSandbox } from './access.ts';
 import { markActive } from './activity.ts';
 import { call } from './operation.ts';
+import { PAGE_FIELDS } from './paging.ts';
 import { reachabilitySchema, sandboxSchema, sandboxView, stateSchema } from './view.ts';
 
 export const sandboxIdField = z.string().max(80).describe('The id of a sandbox');
@@ -41,18 +41,7 @@ const listInput = z.strictObject({
     .regex(/^[^=]{1,63}=.{0,256}$/, 'must look like name=value')
     .optional()
     .describe('Only with this label, name=value'),
-  cursor: z
-    .string()
-    .regex(/^[0-9]{1,15}$/, 'not a cursor of this list')
-    .optional()
-    .describe('Where the last page ended'),
-  limit: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(LIMITS.pageSizeMax)
-    .default(LIMITS.pageSizeDefault)
-    .describe('Page size'),
+  ...PAGE_FIELDS,
 });
 
 export const list = call({

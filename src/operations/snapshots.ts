@@ -6,6 +6,7 @@ import { LIMITS } from '../domain/limits.ts';
 import { removeExpiredSnapshots, removeSnapshot, takeSnapshot } from '../engine/snapshots.ts';
 import { usableSandbox } from './access.ts';
 import { call } from './operation.ts';
+import { PAGE_FIELDS } from './paging.ts';
 import { sandboxIdField } from './sandboxes.ts';
 import { snapshotSchema, snapshotView, visibleSnapshot } from './snapshot-view.ts';
 
@@ -59,18 +60,7 @@ export const snapshotsList = call({
   summary: 'Snapshots, newest first, a page at a time',
   input: z.strictObject({
     project: z.string().max(120).optional().describe('Only this project'),
-    cursor: z
-      .string()
-      .regex(/^[0-9]{1,15}$/, 'not a cursor of this list')
-      .optional()
-      .describe('Where the last page ended'),
-    limit: z.coerce
-      .number()
-      .int()
-      .min(1)
-      .max(LIMITS.pageSizeMax)
-      .default(LIMITS.pageSizeDefault)
-      .describe('Page size'),
+    ...PAGE_FIELDS,
   }),
   output: z.object({ items: z.array(snapshotSchema), next_cursor: z.string().nullable() }),
   scope: 'read',
