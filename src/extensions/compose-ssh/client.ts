@@ -1,7 +1,7 @@
 /** One host as this extension sees it: the scripts run there, with deadlines, and what they say. */
 import { posix } from 'node:path';
 import { COMPOSE_COMMANDS, type Host } from '../../domain/host/host.ts';
-import { type BackendIdentity, parseBackendName } from '../../domain/ids.ts';
+import { parseBackendName } from '../../domain/ids.ts';
 import { ExtensionError, type HostTelemetry, type ProvisionRequest } from '../../ports/extension.ts';
 import type { CommandResult, HostLink } from '../../ports/host-link.ts';
 import { scriptError } from './errors.ts';
@@ -51,10 +51,10 @@ export function placeOf(host: Host, name: string): Place {
   return { name, key, directory: posix.join(host.base_directory, key) };
 }
 
-export function nameOfDirectory(entry: string): (BackendIdentity & { readonly name: string }) | null {
-  const name = `sbx-${entry}`;
-  const identity = parseBackendName(name);
-  return identity === null ? null : { ...identity, name };
+/** The name of the sandbox whose directories have this key; null for somebody else's. */
+export function nameOfKey(key: string): string | null {
+  const name = `sbx-${key}`;
+  return parseBackendName(name) === null ? null : name;
 }
 
 function readProbe(host: Host, text: string): HostProbe {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { destinationText, type Host } from '../../domain/host/host.ts';
 import {
   type Capabilities,
@@ -41,7 +42,7 @@ class ComposeExtension implements Extension {
   readonly snapshots: ComposeSnapshots;
   readonly #context: ExtensionContext;
   readonly #config: ComposeConfig;
-  /** The host may change its base directory; the link stays the same while the way there does. */
+  /** A host may be changed by its operator; the link stays the same while the way there does. */
   readonly #clients = new Map<string, HostClient>();
 
   constructor(context: ExtensionContext) {
@@ -90,12 +91,13 @@ class ComposeExtension implements Extension {
     const { restore } = request;
     const planned = restore === undefined ? await planStack(readRequest(request.spec), this.#config) : null;
     const place = placeOf(client.host, request.name);
-    const content = {
-      record: recordText(
-        planned === null ? { ...UNRECORDED, tags: request.tags } : recordOf({ request, planned }),
-      ),
-      compose: planned === null ? '' : composeText(place, { request, planned }),
-    };
+    const content =
+      planned === null
+        ? { record: recordText({ ...UNRECORDED, tags: request.tags }), compose: '' }
+        : {
+            record: recordText(recordOf({ request, planned })),
+            compose: composeText(place, { request, planned }),
+          };
     if (!(await client.prepare(place, request, content))) {
       const adopted = await this.#adoptOrRemove(client, request);
       if (adopted !== null) return adopted;
@@ -242,7 +244,7 @@ class ComposeExtension implements Extension {
   #clientOf(host: Host): HostClient {
     const link = this.#context.hosts.link(host);
     const known = this.#clients.get(host.name);
-    if (known?.link === link && known.host.base_directory === host.base_directory) return known;
+    if (known?.link === link && isDeepStrictEqual(known.host, host)) return known;
     const client = new HostClient(host, link);
     this.#clients.set(host.name, client);
     return client;

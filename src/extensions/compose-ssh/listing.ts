@@ -1,7 +1,7 @@
 /** What the list script says, as things of the contract. */
 import { parseBackendName } from '../../domain/ids.ts';
 import type { Listed } from '../../ports/extension.ts';
-import { nameOfDirectory } from './client.ts';
+import { nameOfKey } from './client.ts';
 import { handleOf, UNRECORDED } from './handle.ts';
 import { readRecord } from './status.ts';
 
@@ -16,8 +16,8 @@ export function listed(lines: readonly (readonly string[])[], host: string): rea
   const nowSeconds = Number(lines.find(([kind]) => kind === 'now')?.[1] ?? Number.NaN);
   const found = new Map<string, Listed>();
   for (const [kind, word = '', age, line] of lines) {
-    const name = kind === 'directory' ? nameOfDirectory(word)?.name : word;
-    if (name === undefined || parseBackendName(name) === null) continue;
+    const name = kind === 'directory' ? nameOfKey(word) : word;
+    if (name === null || parseBackendName(name) === null) continue;
     const ageMs = kind === 'directory' ? Number(age) * 1_000 : ageOfEngineTime(age, nowSeconds);
     const known = found.get(name);
     if (known !== undefined && (known.ageMs !== null || ageMs === null)) continue;

@@ -1,7 +1,6 @@
 /**
  * What runs on a host, as constant texts for its `sh`; everything that varies is an argument. Exit codes of ours:
- * 65 the base directory cannot be used, 66 another incarnation, 67 no plain file, 68 no such file, 70 the engine does not
- * answer.
+ * 65 the base directory cannot be used, 70 the engine does not answer; 67 and 68 are said with the script that has them.
  *
  * A sandbox has `<base>/<key>`, the workspace, and `<base>/.sandboxer/<key>`, what is ours: containers may write to the first
  * and never see the second, since what lies there is run on the host.
