@@ -1,5 +1,7 @@
 /** What a link promises about its connection: one, watched, trusted, and gone when closed. */
+
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { appendFileSync, copyFileSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
@@ -226,8 +228,10 @@ describe('a stream to the host', () => {
     const link = sshd.links().link(sshd.host);
     const nobody = await link.connect({ address: '127.0.0.1', port: await freePort() }, never);
     await expect(buffer(nobody)).rejects.toMatchObject({ kind: 'transient' });
+    const arrived = once(server, 'connection');
     const stream = await link.connect({ address: '127.0.0.1', port }, never);
     stream.write('x');
+    await arrived; // so that what breaks now is a connection, and not one that was never made
     await ask(link, 'true');
     process.kill(masterPid(sshd, 'c1'), 'SIGKILL');
     await expect(buffer(stream)).rejects.toMatchObject({ kind: 'ambiguous' });
