@@ -58,6 +58,10 @@ interface ThingRow {
   gone_at_ms: number | null;
 }
 
+/** The backend's clock follows the monotonic one and this one the machine's: they may differ by some milliseconds. */
+const CLOCK_SKEW_MS = 25;
+const afterAllThatWasAnswered = () => Date.now() + CLOCK_SKEW_MS;
+
 /** Opens the truth of a backend whose file lies in `directory`. The backend must have been opened once before. */
 export function readSimulatedTruth(directory: string): SimulatedTruth {
   const database = new DatabaseSync(join(directory, 'truth.sqlite'), { readOnly: true, timeout: 10_000 });
@@ -67,11 +71,11 @@ export function readSimulatedTruth(directory: string): SimulatedTruth {
     const found = database.prepare(sql).all() as unknown as { key: string; count: number }[];
     return Object.fromEntries(found.map((row) => [row.key, row.count]));
   };
-  const things = (nowMs = Date.now()) =>
+  const things = (nowMs = afterAllThatWasAnswered()) =>
     rows()
       .filter((row) => isThere(row, nowMs))
       .map((row) => toThing(row, nowMs));
-  const bill = (nowMs = Date.now()) => rows().flatMap((row) => toBillLine(row, nowMs));
+  const bill = (nowMs = afterAllThatWasAnswered()) => rows().flatMap((row) => toBillLine(row, nowMs));
   return {
     things,
     exists: (name, nowMs) => things(nowMs).some((thing) => thing.name === name),

@@ -101,12 +101,14 @@ describe('exec', () => {
   });
 
   test('other commands work meanwhile, without a server', async () => {
-    const long = bench.start(['exec', id, '--', 'sh', '-c', 'echo on; sleep 3; echo end']);
+    const script = 'rm -f go; echo on; until rm go 2>/dev/null; do sleep 0.1; done; echo end';
+    const long = bench.start(['exec', id, '--', 'sh', '-c', script]);
     await long.printed(/on/);
     const listed = await bench.run(['list']);
     expect(listed.code).toBe(0);
     expect(JSON.parse(listed.stdout)).toMatchObject({ items: [{ sandbox_id: id, state: 'active' }] });
     expect(long.process.exitCode).toBeNull();
+    expect((await exec('--', 'touch', 'go')).code).toBe(0);
     expect(await long.ended).toMatchObject({ code: 0, stdout: 'on\nend\n' });
   });
 
