@@ -8,6 +8,7 @@ import {
   calledOff,
   END_PATIENCE_MS,
   type Environment,
+  keptOutput,
   onAbort,
   runToEnd,
   signalGroup,
@@ -52,7 +53,8 @@ export class LocalLink implements HostLink {
       return code;
     });
     exit.catch(() => undefined);
-    return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, exit, kill };
+    const [stdout, stderr] = [keptOutput(child.stdout), keptOutput(child.stderr)];
+    return { stdin: child.stdin, stdout, stderr, exit, kill };
   }
 
   upload(tree: Tree): Promise<void> {

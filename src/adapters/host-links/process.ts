@@ -1,7 +1,7 @@
 /** What both kinds of link share: child processes in groups of their own, and running one to its end. */
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import type { Readable } from 'node:stream';
+import { PassThrough, type Readable } from 'node:stream';
 import { printable } from '../../domain/text.ts';
 import { type Clock, timeoutSignal } from '../../ports/clock.ts';
 import { ExtensionError } from '../../ports/extension.ts';
@@ -64,7 +64,12 @@ export function spawnPiped(program: string, words: readonly string[], options: S
   return { child, ended: ended.promise };
 }
 
-/** The same without pipes: what it says on stderr goes to an open file, which its own children may keep open. */
+/** What a child says, kept until somebody reads: Node throws away what nobody has begun to read when a child ends. */
+export function keptOutput(output: Readable): Readable {
+  return output.pipe(new PassThrough());
+}
+
+/** `spawnPiped` without pipes: what it says on stderr goes to an open file, which its own children may keep open. */
 export function spawnLogged(
   program: string,
   words: readonly string[],

@@ -6,7 +6,15 @@ import type { Host } from '../../domain/host/host.ts';
 import { asSentence } from '../../domain/text.ts';
 import { ExtensionError } from '../../ports/extension.ts';
 import type { HostCommand, HostProcess } from '../../ports/host-link.ts';
-import { calledOff, type Ended, onAbort, type Spawned, signalGroup, spawnPiped } from './process.ts';
+import {
+  calledOff,
+  type Ended,
+  keptOutput,
+  onAbort,
+  type Spawned,
+  signalGroup,
+  spawnPiped,
+} from './process.ts';
 import { quoteWord, remoteCommandLine } from './quote.ts';
 import { brokenLinkError, lastLine, neverSent } from './ssh-errors.ts';
 import type { Connection, SshMaster, SshOptions } from './ssh-master.ts';
@@ -65,7 +73,7 @@ export class SshSession implements HostProcess {
     this.#ended = spawned.ended;
     this.#filter = new StatusFilter(mark);
     this.stdin = this.#child.stdin;
-    this.stdout = this.#child.stdout;
+    this.stdout = keptOutput(this.#child.stdout);
     this.stderr = this.#child.stderr.pipe(this.#filter);
     const stop = onAbort(command.signal, () => this.kill());
     this.exit = this.#exit(command.signal).finally(stop);
