@@ -1,9 +1,9 @@
 /** The least that any HTTP face over the resident agent can cost: one hop, nothing looked up, nothing recorded. */
 import { createServer } from 'node:http';
-import { AgentClient } from '../src/extensions/local/native/agent-client.ts';
+import { connectAgent } from '../src/extensions/local/native/agent-client.ts';
 
 const [socketPath, agentSocketPath, token] = process.argv.slice(2) as [string, string, string];
-const agent = new AgentClient({ socketPath: agentSocketPath, token: Buffer.from(token, 'hex') });
+const agent = connectAgent({ socketPath: agentSocketPath, token: Buffer.from(token, 'hex') });
 
 createServer(async (request, response) => {
   const chunks: Buffer[] = [];

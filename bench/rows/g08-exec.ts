@@ -3,9 +3,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import { backendName } from '../../src/domain/ids.ts';
 import { Boxes } from '../../src/extensions/local/client.ts';
 import type { AgentClient } from '../../src/extensions/local/native/agent-client.ts';
+import { connectAgent } from '../../src/extensions/local/native/agent-client.ts';
 import { DOCKER_ABSENT, findDocker } from '../kit/docker.ts';
 import { SocketClient } from '../kit/http.ts';
 import { ratioBetween, runRounds } from '../kit/rounds.ts';
@@ -59,9 +61,13 @@ export const g8: Row = {
     const id = await createSandbox(client, LOCAL);
     bench.atEnd(() => client.json('DELETE', `/v1/sandboxes/${id}`).then(() => undefined));
     const boxesDirectory = join(server.home, 'extensions', 'ext.local', 'boxes');
-    const boxes = new Boxes(boxesDirectory, readFileSync(join(server.home, 'secret')));
+    const boxes = new Boxes(boxesDirectory, readFileSync(join(server.home, 'secret')), createSystemClock());
     const name = backendName(id, 1);
-    const agent = boxes.agent(name);
+    /* Without a clock, so that each command makes a connection, as a client without our pool would. */
+    const agent = connectAgent({
+      socketPath: join(boxes.path(name), 'agent.sock'),
+      token: boxes.token(name),
+    });
     const hop = await startHop(bench, join(boxes.path(name), 'agent.sock'), boxes.token(name));
     const docker = await findDocker(bench);
     const container = docker === null ? null : await docker.create();

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connectAgent } from '../../src/extensions/local/native/agent-client.ts';
@@ -56,6 +56,14 @@ describe('the life of a sandbox', () => {
     expect((await run(first.agent, ['true'])).exitCode).toBe(0);
     expect((await run(second.agent, ['true'])).exitCode).toBe(0);
     await launcher.close();
+  });
+
+  it('is a child of the launcher, who takes its end and tells of it', async () => {
+    const box = await bench.start();
+    const ended = new Promise<void>((resolve) => bench.launcher.onEnd(box.pid, resolve));
+    process.kill(box.pid, 'SIGKILL');
+    await ended;
+    expect(existsSync(`/proc/${box.pid}`)).toBe(false);
   });
 
   it('grants a later deadline up to the cap and never beyond', async () => {

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import { type AgentClient, connectAgent } from '../../src/extensions/local/native/agent-client.ts';
 import { findHostBase, prepareEtcDirectory } from '../../src/extensions/local/native/base-files.ts';
 import { boxSteps, type PreparedEtc, type SandboxRoot } from '../../src/extensions/local/native/box-plan.ts';
@@ -29,6 +30,7 @@ export interface SandboxOptions {
   readonly directory?: string;
 }
 
+const clock = createSystemClock();
 export const IS_ROOT = process.getuid?.() === 0;
 /** Where the outside ids of ranged test sandboxes begin. */
 export const ID_BASE = 1_879_048_192;
@@ -118,7 +120,7 @@ export class TestBench {
     const { pid } = await launcher.launch(request);
     this.#pids.push(pid);
     const socketPath = join(request.sandboxDir, 'agent.sock');
-    const agent = connectAgent({ socketPath, token: request.token });
+    const agent = connectAgent({ socketPath, token: request.token, clock });
     return { agent, directory: request.sandboxDir, socketPath, token: request.token, pid };
   }
 

@@ -23,7 +23,9 @@ import type { Launcher } from './native/launcher.ts';
 import { removeBox } from './remove.ts';
 import { restoreWorkspace } from './snapshots.ts';
 
-const DEATH_POLL_MS = 2;
+/** Between two looks whether a process has ended, where no launcher tells of it. */
+const QUICK_LOOK_MS = 1;
+const DEATH_LOOK_MS = 2;
 const QUICK_TRIES = 8;
 const DEATH_TRIES = 1_500;
 const LAUNCH_LOG_BYTES = 8 * 1024 * 1024;
@@ -188,8 +190,12 @@ export class BoxLife {
     for (let attempt = 0; attempt < DEATH_TRIES; attempt += 1) {
       const first = this.#boxes.process(name);
       if (first === null) return;
+      const ended = Promise.withResolvers<void>();
+      const stopWatching = this.#launcher?.onEnd(first, ended.resolve);
       killIfThere(first);
-      await this.#clock.sleep(attempt < QUICK_TRIES ? 0.5 : DEATH_POLL_MS);
+      const look = this.#clock.sleep(attempt < QUICK_TRIES ? QUICK_LOOK_MS : DEATH_LOOK_MS);
+      await Promise.race([ended.promise, look]);
+      stopWatching?.();
     }
     throw new ExtensionError('transient', `The process of ${name} does not end.`);
   }

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseBackendName } from '../../domain/ids.ts';
 import { printable } from '../../domain/text.ts';
+import type { Clock } from '../../ports/clock.ts';
 import { isMissing } from './errors.ts';
 import { processStartTime } from './host.ts';
 import { type AgentClient, connectAgent } from './native/agent-client.ts';
@@ -24,11 +25,14 @@ const LOG_TAIL_CHARACTERS = 300;
 export class Boxes {
   readonly directory: string;
   readonly #key: KeyObject;
+  readonly #clock: Clock;
+  readonly #agents = new Map<string, AgentClient>();
   readonly #tokens = new Map<string, Uint8Array>();
   readonly #environments = new Map<string, Readonly<Record<string, string>>>();
 
-  constructor(directory: string, secret: Uint8Array) {
+  constructor(directory: string, secret: Uint8Array, clock: Clock) {
     this.directory = directory;
+    this.#clock = clock;
     this.#key = createSecretKey(secret);
   }
 
@@ -70,6 +74,8 @@ export class Boxes {
   }
 
   forget(name: string): void {
+    this.#agents.get(name)?.close();
+    this.#agents.delete(name);
     this.#environments.delete(name);
     this.#tokens.delete(name);
   }
@@ -85,7 +91,13 @@ export class Boxes {
   }
 
   agent(name: string): AgentClient {
-    return connectAgent({ socketPath: join(this.path(name), 'agent.sock'), token: this.token(name) });
+    let agent = this.#agents.get(name);
+    if (agent === undefined) {
+      const socketPath = join(this.path(name), 'agent.sock');
+      agent = connectAgent({ socketPath, token: this.token(name), clock: this.#clock });
+      this.#agents.set(name, agent);
+    }
+    return agent;
   }
 
   /** The sandbox's first process as seen outside, while it lives; its end ends every other. */

@@ -71,7 +71,7 @@ class LocalExtension implements Extension {
     this.#config = readConfig(context.environment);
     const boxesDirectory = join(context.directory, 'boxes');
     mkdirSync(boxesDirectory, { recursive: true, mode: 0o700 });
-    this.#boxes = new Boxes(boxesDirectory, context.secret);
+    this.#boxes = new Boxes(boxesDirectory, context.secret, context.clock);
     this.#cgroups = new Cgroups(findCgroups(readCgroupFiles()), context.clock);
     this.#slots = new IdentitySlots(join(context.directory, 'ids'), context.entropy);
     this.#slots.releaseAbandoned((name) => this.#boxes.exists(name));

@@ -73,7 +73,8 @@ void session_set_kind(struct session *session, enum slot_kind kind);
 void session_set_command(struct session *session, pid_t command);
 void session_wake(struct session *session);
 
-void control_status(struct session *session);
+/* False when the client is gone. */
+bool control_status(struct session *session);
 void control_set_deadline(struct session *session, struct bytes payload);
 void control_shutdown(struct session *session);
 void control_signal_command(struct session *session, struct bytes payload);
@@ -96,6 +97,8 @@ bool directory_make(const char *path, unsigned mode, bool parents);
 void forward_run(struct session *session, struct bytes payload);
 
 struct execution {
+  /* Holds the text of arguments and environment. */
+  char *text;
   char **arguments;
   char **environment;
   char directory[PATH_CAPACITY];
@@ -114,11 +117,13 @@ struct execution {
   int error_descriptor;
 };
 
-void execute_run(struct session *session, struct bytes payload);
+/* True when the command ended and its connection can take another request. */
+bool execute_run(struct session *session, struct bytes payload);
 /* Starts the command; on failure an ERROR was sent and false comes back. */
 bool spawn_command(struct session *session, struct execution *execution);
-void stream_run(struct session *session, struct execution *execution);
-void detached_run(struct session *session, struct execution *execution);
+/* False when the client is gone. */
+bool stream_run(struct session *session, struct execution *execution);
+void detached_run(struct session *session, struct execution *execution) __attribute__((noreturn));
 /* Takes the exit status; the slot is cleared before the id can be used again. */
 int reap_command(struct session *session, pid_t process);
 /* Kills the command's process group and what else belongs to its session, such as jobs of a shell. */

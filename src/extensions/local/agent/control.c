@@ -54,7 +54,7 @@ static uint64_t count_kind(const struct agent *agent, enum slot_kind kind) {
   return count;
 }
 
-void control_status(struct session *session) {
+bool control_status(struct session *session) {
   struct shared_state *shared = session->agent->shared;
   uint8_t data[512];
   struct builder answer;
@@ -71,12 +71,13 @@ void control_status(struct session *session) {
   builder_number(&answer, FIELD_SESSIONS, count_kind(session->agent, SLOT_ATTACHED));
   builder_number(&answer, FIELD_DETACHED, count_kind(session->agent, SLOT_DETACHED));
   builder_number(&answer, FIELD_COMMANDS, shared->commands_total);
-  /* The handler that answers is not part of the load. */
-  builder_number(&answer, FIELD_PROCESSES, processes > 0 ? processes - 1 : 0);
+  /* Handlers that answer or wait are not part of the load. */
+  uint64_t waiting = count_kind(session->agent, SLOT_CONTROL);
+  builder_number(&answer, FIELD_PROCESSES, processes > waiting ? processes - waiting : 0);
   builder_number(&answer, FIELD_MEMORY, memory);
   builder_number(&answer, FIELD_AGENT_MEMORY, resident_bytes("1"));
   builder_end(&answer);
-  send_all(session->connection.descriptor, data, answer.length);
+  return send_all(session->connection.descriptor, data, answer.length);
 }
 
 void control_set_deadline(struct session *session, struct bytes payload) {

@@ -4,20 +4,11 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "agent.h"
+#include "stream.h"
 
 #define ARGUMENTS_LIMIT 8192
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define DEFAULT_VARIABLES 5
-
-static char *copy_string(struct bytes value) {
-  if (memchr(value.data, 0, value.length) != NULL) return NULL;
-  char *text = malloc(value.length + 1);
-  if (text == NULL) return NULL;
-  memcpy(text, value.data, value.length);
-  text[value.length] = 0;
-  return text;
-}
 
 static size_t count_fields(struct bytes payload, uint8_t wanted) {
   size_t count = 0;
@@ -27,27 +18,28 @@ static size_t count_fields(struct bytes payload, uint8_t wanted) {
   return count;
 }
 
-/* Appends the fields with this tag; false when one is no valid string. The handler ends with the request, so
- * nothing is freed. */
-static bool append_fields(struct bytes payload, uint8_t wanted, char **list, size_t *length) {
+/* Appends the fields with this tag, their text one after the other at `*text`; false when one is no valid string. */
+static bool append_fields(struct bytes payload, uint8_t wanted, char **text, char **list, size_t *length) {
   uint8_t tag;
   struct bytes value;
   while (fields_next(&payload, &tag, &value)) {
     if (tag != wanted) continue;
-    char *text = copy_string(value);
-    if (text == NULL) return false;
-    list[(*length)++] = text;
+    if (memchr(value.data, 0, value.length) != NULL) return false;
+    memcpy(*text, value.data, value.length);
+    (*text)[value.length] = 0;
+    list[(*length)++] = *text;
+    *text += value.length + 1;
   }
   list[*length] = NULL;
   return true;
 }
 
-static bool read_arguments(struct execution *execution, struct bytes payload) {
+static bool read_arguments(struct execution *execution, struct bytes payload, char **text) {
   size_t count = count_fields(payload, FIELD_ARGUMENT);
   if (count == 0 || count > ARGUMENTS_LIMIT) return false;
   execution->arguments = calloc(count + 1, sizeof(char *));
   size_t length = 0;
-  if (execution->arguments == NULL || !append_fields(payload, FIELD_ARGUMENT, execution->arguments, &length)) {
+  if (execution->arguments == NULL || !append_fields(payload, FIELD_ARGUMENT, text, execution->arguments, &length)) {
     return false;
   }
   return execution->arguments[0][0] != 0;
@@ -71,7 +63,7 @@ static void drop_replaced(char **list) {
   list[kept] = NULL;
 }
 
-static bool read_environment(struct execution *execution, struct bytes payload) {
+static bool read_environment(struct execution *execution, struct bytes payload, char **text) {
   static char path[] = DEFAULT_PATH;
   static char user_home[] = "HOME=/home/user";
   static char root_home[] = "HOME=/root";
@@ -82,6 +74,7 @@ static bool read_environment(struct execution *execution, struct bytes payload) 
   size_t count = count_fields(payload, FIELD_ENVIRONMENT);
   if (count > ARGUMENTS_LIMIT / 8) return false;
   char **list = calloc(count + DEFAULT_VARIABLES + 1, sizeof(char *));
+  execution->environment = list;
   if (list == NULL) return false;
   size_t length = 0;
   list[length++] = path;
@@ -90,13 +83,12 @@ static bool read_environment(struct execution *execution, struct bytes payload) 
   list[length++] = language;
   if (execution->tty) list[length++] = terminal;
   size_t given = length;
-  if (!append_fields(payload, FIELD_ENVIRONMENT, list, &length)) return false;
+  if (!append_fields(payload, FIELD_ENVIRONMENT, text, list, &length)) return false;
   for (size_t index = given; index < length; index++) {
     const char *sign = strchr(list[index], '=');
     if (sign == NULL || sign == list[index]) return false;
   }
   drop_replaced(list);
-  execution->environment = list;
   return true;
 }
 
@@ -127,30 +119,43 @@ static const char *read_request(struct execution *execution, struct bytes payloa
   execution->timeout_ms = field_number(payload, FIELD_TIMEOUT_MS, 0);
   execution->output_limit = field_number(payload, FIELD_OUTPUT_LIMIT, 0);
   if (execution->detach && (execution->tty || execution->input)) return "a detached command has no terminal or input";
-  if (!read_arguments(execution, payload)) return "the arguments are missing, too many or hold a zero byte";
-  if (!read_environment(execution, payload)) return "a variable must be NAME=VALUE without zero bytes";
+  /* A field's header is longer than the zero byte at the end of its text. */
+  char *text = execution->text = malloc(payload.length + 1);
+  if (text == NULL) return "there is no memory for the request";
+  if (!read_arguments(execution, payload, &text)) return "the arguments are missing, too many or hold a zero byte";
+  if (!read_environment(execution, payload, &text)) return "a variable must be NAME=VALUE without zero bytes";
   return NULL;
 }
 
-void execute_run(struct session *session, struct bytes payload) {
+static void release(struct execution *execution) {
+  int *descriptors[] = {&execution->input_descriptor, &execution->output_descriptor, &execution->error_descriptor,
+                        &execution->process_descriptor};
+  for (size_t index = 0; index < sizeof descriptors / sizeof descriptors[0]; index++) close_descriptor(descriptors[index]);
+  free(execution->text);
+  free(execution->arguments);
+  free(execution->environment);
+}
+
+bool execute_run(struct session *session, struct bytes payload) {
   int descriptor = session->connection.descriptor;
-  struct execution execution = {.input_descriptor = -1, .output_descriptor = -1, .error_descriptor = -1};
+  struct execution execution = {.input_descriptor = -1, .output_descriptor = -1, .error_descriptor = -1,
+                                .process_descriptor = -1};
   const char *problem = read_request(&execution, payload);
   if (problem != NULL) {
     send_error(descriptor, ERROR_INVALID, problem);
-    return;
+    return false;
   }
   if (execution.as_root && !session->agent->ranged) {
     send_error(descriptor, ERROR_UNSUPPORTED, "this sandbox has one user only, so no command can run as root");
-    return;
+    return false;
   }
-  if (!spawn_command(session, &execution)) return;
+  if (!spawn_command(session, &execution)) return false;
   __atomic_add_fetch(&session->agent->shared->commands_total, 1, __ATOMIC_RELAXED);
-  if (execution.detach) {
-    detached_run(session, &execution);
-  } else {
-    stream_run(session, &execution);
-  }
+  if (execution.detach) detached_run(session, &execution);
+  bool is_complete = stream_run(session, &execution);
+  release(&execution);
+  /* What a client sent to a command that had just ended must not be taken for its next request. */
+  return is_complete && !execution.input && !execution.tty;
 }
 
 int reap_command(struct session *session, pid_t process) {

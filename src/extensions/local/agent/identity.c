@@ -19,12 +19,11 @@ static bool set_capabilities(uint64_t capabilities) {
   return syscall(SYS_capset, &header, data) == 0;
 }
 
-static bool limit_bounding_set(uint64_t keep) {
+/* The first number that this kernel does not know ends the list. */
+static bool drop_from_bounding_set(uint64_t capabilities) {
   for (int capability = 0; capability <= HIGHEST_CAPABILITY; capability++) {
-    if ((keep >> capability & 1) != 0) continue;
-    int held = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
-    if (held < 0) return true; /* the first number this kernel does not know */
-    if (held == 1 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return false;
+    if ((capabilities >> capability & 1) == 0) continue;
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) return errno == EINVAL;
   }
   return true;
 }
@@ -33,11 +32,12 @@ static bool clear_ambient(void) {
   return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 || errno == EINVAL;
 }
 
+/* A command starts from the agent, whose bounding set holds no more than the agent's own capabilities. */
 bool become_user(const struct agent *agent) {
   if (!clear_ambient()) return false;
   if (agent->ranged) {
     gid_t group = USER_ID;
-    if (!limit_bounding_set(0)) return false;
+    if (!drop_from_bounding_set(AGENT_CAPABILITIES)) return false;
     if (setgroups(1, &group) != 0) return false;
     if (setresgid(USER_ID, USER_ID, USER_ID) != 0) return false;
     if (setresuid(USER_ID, USER_ID, USER_ID) != 0) return false;
@@ -46,12 +46,13 @@ bool become_user(const struct agent *agent) {
 }
 
 bool keep_capabilities(uint64_t capabilities) {
-  return clear_ambient() && limit_bounding_set(capabilities) && set_capabilities(capabilities);
+  return clear_ambient() && drop_from_bounding_set(~capabilities) && set_capabilities(capabilities);
 }
 
 bool become_limited_root(void) {
   uint64_t keep = 1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE | 1ULL << CAP_FOWNER | 1ULL << CAP_SETUID |
                   1ULL << CAP_SETGID | 1ULL << CAP_KILL;
   gid_t group = 0;
-  return setgroups(1, &group) == 0 && keep_capabilities(keep);
+  return setgroups(1, &group) == 0 && clear_ambient() && drop_from_bounding_set(AGENT_CAPABILITIES & ~keep) &&
+         set_capabilities(keep);
 }

@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +41,8 @@ static bool answer_failure(uint64_t identifier, enum error_code code, const char
 static const char *read_request(struct launch_request *request, struct bytes payload) {
   struct bytes value;
   request->payload = payload;
+  request->user = geteuid();
+  request->group = getegid();
   if (!fields_valid(payload)) return "the request's fields are broken";
   request->identifier = field_number(payload, FIELD_REQUEST, 0);
   request->ranged = field_number(payload, FIELD_IDENTITY, IDENTITY_SINGLE) == IDENTITY_RANGED;
@@ -72,20 +77,6 @@ static bool read_report(int descriptor, struct launch_report *report, bool *ende
   }
 }
 
-/* Forks twice: the sandbox belongs to init, so neither the launcher's nor the broker's end reaches it. */
-static pid_t fork_between(const struct launch_request *request, const struct launch_descriptors *descriptors,
-                          const int *report, const int *start) {
-  pid_t between = fork();
-  if (between != 0) return between;
-  close(report[0]);
-  close(start[1]);
-  launch_child(request, descriptors, report[1], start[0]);
-}
-
-static void wait_for_end(pid_t between) {
-  while (waitpid(between, NULL, 0) < 0 && errno == EINTR) continue;
-}
-
 static bool report_failure(const struct launch_request *request, const struct launch_report *report, bool ended) {
   if (report->kind == REPORT_FAILURE) {
     return answer_failure(request->identifier, error_for_errno(report->value), report->step, report->value);
@@ -104,18 +95,12 @@ static const char *let_go_on(const struct launch_request *request, const struct 
 
 /* Follows the new process until it has become the agent. */
 static bool follow_start(const struct launch_request *request, const struct launch_descriptors *descriptors,
-                         pid_t between, int report_descriptor, int start_descriptor) {
+                         pid_t process, int report_descriptor, int start_descriptor) {
   struct launch_report report = {0};
-  pid_t process = 0;
-  bool ready = false;
   bool ended = false;
-  while (process == 0 || !ready) {
-    if (!read_report(report_descriptor, &report, &ended) || report.kind == REPORT_FAILURE) {
-      kill(process != 0 ? process : between, SIGKILL);
-      return report_failure(request, &report, ended);
-    }
-    if (report.kind == REPORT_PROCESS) process = report.value;
-    if (report.kind == REPORT_READY) ready = true;
+  if (!read_report(report_descriptor, &report, &ended) || report.kind == REPORT_FAILURE) {
+    kill(process, SIGKILL);
+    return report_failure(request, &report, ended);
   }
   const char *step = let_go_on(request, descriptors, process, start_descriptor);
   if (step != NULL) {
@@ -129,6 +114,18 @@ static bool follow_start(const struct launch_request *request, const struct laun
   return report_failure(request, &report, ended);
 }
 
+/* The sandbox's first process is born in its namespaces. It becomes init's when the launcher ends. */
+static pid_t clone_first(const struct launch_request *request, const struct launch_descriptors *descriptors,
+                         const int *report, const int *start) {
+  unsigned long namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+  if (!request->ranged) namespaces |= CLONE_NEWUSER;
+  pid_t process = (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, 0, 0, 0, 0);
+  if (process != 0) return process;
+  close(report[0]);
+  close(start[1]);
+  launch_child(request, descriptors, report[1], start[0]);
+}
+
 static bool start_sandbox(const struct launch_request *request, const struct launch_descriptors *descriptors) {
   int report[2];
   int start[2];
@@ -139,13 +136,13 @@ static bool start_sandbox(const struct launch_request *request, const struct lau
     close(report[1]);
     return answer_failure(request->identifier, ERROR_LIMIT, "open a pipe", number);
   }
-  pid_t between = fork_between(request, descriptors, report, start);
+  pid_t process = clone_first(request, descriptors, report, start);
   int number = errno;
   close(report[1]);
   close(start[0]);
-  bool answered = between < 0 ? answer_failure(request->identifier, ERROR_LIMIT, "fork", number)
-                              : follow_start(request, descriptors, between, report[0], start[1]);
-  if (between > 0) wait_for_end(between);
+  bool answered = process < 0
+                      ? answer_failure(request->identifier, error_for_errno(number), "make the namespaces", number)
+                      : follow_start(request, descriptors, process, report[0], start[1]);
   close(report[0]);
   close(start[1]);
   return answered;
@@ -169,16 +166,49 @@ static bool handle(const struct frame *frame) {
   return answered;
 }
 
+/* Takes the dead, so that nothing of them is left, and tells of each. */
+static bool reap_children(int signal_descriptor) {
+  struct signalfd_siginfo information;
+  while (read(signal_descriptor, &information, sizeof information) > 0) continue;
+  for (;;) {
+    pid_t process = waitpid(-1, NULL, WNOHANG);
+    if (process <= 0) return true;
+    if (!answer(0, FRAME_ENDED, FIELD_PROCESS, (uint64_t)process, NULL)) return false;
+  }
+}
+
+/* False at the end of the input and when nobody reads the answers. */
+static bool serve(struct connection *input, int signal_descriptor) {
+  struct frame frame;
+  enum next_frame state;
+  while ((state = connection_next(input, &frame)) == FRAME_COMPLETE) {
+    if (!handle(&frame)) return false;
+  }
+  if (state == FRAME_BROKEN) return false;
+  struct pollfd ready[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signal_descriptor, .events = POLLIN}};
+  if (poll(ready, 2, -1) < 0) return errno == EINTR;
+  if (ready[1].revents != 0 && !reap_children(signal_descriptor)) return false;
+  return ready[0].revents == 0 || connection_fill(input) == 1;
+}
+
+/* What the broker was started with must not reach the sandboxes: ignored signals outlive an exec. */
+static int take_signals(void) {
+  sigset_t children;
+  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+  signal(SIGPIPE, SIG_IGN);
+  sigemptyset(&children);
+  sigaddset(&children, SIGCHLD);
+  if (sigprocmask(SIG_SETMASK, &children, NULL) != 0) return -1;
+  return signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
 int launch_main(void) {
   struct connection input;
-  struct frame frame;
   /* Requests carry tokens: nobody may read this process's memory. */
   prctl(PR_SET_DUMPABLE, 0);
-  signal(SIGPIPE, SIG_IGN);
   umask(022);
-  if (!connection_open(&input, STDIN_FILENO)) return 1;
-  while (connection_wait(&input, &frame, 0)) {
-    if (!handle(&frame)) return 1;
-  }
-  return errno == ECONNRESET ? 0 : 1;
+  int signal_descriptor = take_signals();
+  if (signal_descriptor < 0 || !connection_open(&input, STDIN_FILENO)) return 1;
+  while (serve(&input, signal_descriptor)) continue;
+  return 0;
 }

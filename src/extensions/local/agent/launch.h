@@ -14,6 +14,9 @@ struct launch_request {
   uint64_t identifier;
   bool ranged;
   uint32_t id_base;
+  /* Who the launcher is; inside a new user namespace nobody can tell any more. */
+  uid_t user;
+  gid_t group;
   char directory[LAUNCH_PATH];
   /* All fields of the request, for those that repeat. */
   struct bytes payload;
@@ -28,8 +31,8 @@ struct launch_descriptors {
   int launch_log;
 };
 
-/* PROCESS names the sandbox's first process; READY: its file system stands, and it waits for its user ids. */
-enum report_kind { REPORT_PROCESS = 1, REPORT_READY = 2, REPORT_FAILURE = 3 };
+/* READY: the file system of the sandbox stands, and its first process waits for its user ids. */
+enum report_kind { REPORT_READY = 1, REPORT_FAILURE = 2 };
 
 /* From the new process to the launcher, through a pipe that the exec closes. */
 struct launch_report {
@@ -41,7 +44,7 @@ struct launch_report {
 int launch_main(void);
 bool launch_open(const struct launch_request *request, struct launch_descriptors *descriptors, const char **step);
 void launch_close(struct launch_descriptors *descriptors);
-/* The process between: makes the namespaces, forks the sandbox's first process, and ends. */
+/* The sandbox's first process, in its namespaces already: builds what is inside and becomes the agent. */
 void launch_child(const struct launch_request *request, const struct launch_descriptors *descriptors, int report,
                   int start) __attribute__((noreturn));
 /* Builds the file system of the sandbox and moves into it; false with errno and the step that failed. */

@@ -1,4 +1,4 @@
-/* From the launcher to the agent: cgroups, namespaces, user ids, rights, descriptors, exec. */
+/* From the launcher to the agent: cgroups, user ids, rights, descriptors, exec. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -66,15 +66,13 @@ static bool join_cgroups(struct bytes payload) {
 
 /* The kernel lets an ordinary user map its own id, as long as nobody's groups can change; only a process that may be
  * looked into owns its own map files. */
-static bool map_own_identity(void) {
+static bool map_own_identity(const struct launch_request *request) {
   char text[64];
-  uid_t user = geteuid();
-  gid_t group = getegid();
-  if (unshare(CLONE_NEWUSER) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) return false;
+  if (prctl(PR_SET_DUMPABLE, 1) != 0) return false;
   if (!write_text("/proc/self/setgroups", "deny")) return false;
-  snprintf(text, sizeof text, "%d %u 1\n", USER_ID, group);
+  snprintf(text, sizeof text, "%d %u 1\n", USER_ID, request->group);
   if (!write_text("/proc/self/gid_map", text)) return false;
-  snprintf(text, sizeof text, "%d %u 1\n", USER_ID, user);
+  snprintf(text, sizeof text, "%d %u 1\n", USER_ID, request->user);
   return write_text("/proc/self/uid_map", text) && prctl(PR_SET_DUMPABLE, 0) == 0;
 }
 
@@ -119,8 +117,8 @@ static void reset_open_files(void) {
 }
 
 static void reset_signals(void) {
-  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
   sigset_t none;
+  signal(SIGPIPE, SIG_DFL);
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -138,16 +136,18 @@ static int open_program(void) {
   return -1;
 }
 
-/* The first process inside. Its program is open already: no path of the host is in sight any more. */
-static void __attribute__((noreturn)) run_inside(const struct launch_request *request,
-                                                const struct launch_descriptors *descriptors, int report,
-                                                int start) {
+/* The agent is opened first: later no path of the host is in sight any more. */
+void launch_child(const struct launch_request *request, const struct launch_descriptors *descriptors, int report,
+                  int start) {
   static char name[] = "sandboxer-agent";
   static char mode[] = "agent";
   char *arguments[] = {name, mode, NULL};
   char *environment[] = {NULL};
   char step[sizeof((struct launch_report *)0)->step];
   char go;
+  if (!join_cgroups(request->payload)) give_up(report, "join the cgroups");
+  if (!request->ranged && !map_own_identity(request)) give_up(report, "map the user ids");
+  if (unshare(CLONE_NEWCGROUP) != 0) give_up(report, "make a cgroup namespace");
   if (setsid() < 0) give_up(report, "start a session");
   int program = open_program();
   if (program < 0) give_up(report, "open the agent");
@@ -162,19 +162,6 @@ static void __attribute__((noreturn)) run_inside(const struct launch_request *re
   if (!drop_rights(request)) give_up(REPORT_DESCRIPTOR, "drop rights");
   syscall(SYS_execveat, PROGRAM_DESCRIPTOR, "", arguments, environment, AT_EMPTY_PATH);
   give_up(REPORT_DESCRIPTOR, "execute the agent");
-}
-
-void launch_child(const struct launch_request *request, const struct launch_descriptors *descriptors, int report,
-                  int start) {
-  int namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (!join_cgroups(request->payload)) give_up(report, "join the cgroups");
-  if (!request->ranged && !map_own_identity()) give_up(report, "make a user namespace");
-  if (unshare(namespaces) != 0) give_up(report, "make the namespaces");
-  pid_t process = fork();
-  if (process == 0) run_inside(request, descriptors, report, start);
-  if (process < 0) give_up(report, "fork");
-  send_report(report, REPORT_PROCESS, process, "");
-  _exit(0);
 }
 
 bool launch_map_identities(pid_t process, uint32_t id_base) {

@@ -48,6 +48,7 @@ enum frame_type {
   FRAME_LAUNCH = 96,
   FRAME_LAUNCHED = 97,
   FRAME_LAUNCH_FAILED = 98,
+  FRAME_ENDED = 99,
 };
 
 enum field_tag {

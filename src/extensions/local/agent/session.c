@@ -1,4 +1,4 @@
-/* The handler of one connection: handshake, then exactly one request. */
+/* The handler of one connection: handshake, a request, and another one after some kinds of them. */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +9,8 @@
 /* After an error the client may still be sending; its bytes are taken for a while so that the close does not
  * reset the connection before the error was read. */
 #define LINGER_MS 2000
+/* How long a connection may wait for its next request. */
+#define NEXT_REQUEST_MS 2000
 #define LINGER_BYTES (64ULL * 1024 * 1024)
 
 void session_activity(struct session *session) {
@@ -62,35 +64,39 @@ static bool greet(struct session *session, uint64_t deadline) {
   return true;
 }
 
-static void dispatch(struct session *session, const struct frame *frame) {
-  struct bytes payload = frame->payload;
-  switch (frame->type) {
-    case FRAME_STATUS:
-      control_status(session);
-      return;
-    case FRAME_SET_DEADLINE:
-      control_set_deadline(session, payload);
-      return;
-    case FRAME_SHUTDOWN:
-      control_shutdown(session);
-      return;
-    case FRAME_SIGNAL_COMMAND:
-      control_signal_command(session, payload);
-      return;
-    default:
-      break;
-  }
+/* False: the request was of a kind that ends its connection, or nobody is there any more. */
+static bool dispatch_activity(struct session *session, const struct frame *frame) {
+  bool goes_on = false;
   session_set_kind(session, SLOT_ATTACHED);
   session_activity(session);
   if (frame->type == FRAME_EXEC) {
-    execute_run(session, payload);
+    goes_on = execute_run(session, frame->payload);
   } else if (frame->type == FRAME_FORWARD) {
-    forward_run(session, payload);
+    forward_run(session, frame->payload);
   } else {
-    files_run(session, frame->type, payload);
+    files_run(session, frame->type, frame->payload);
   }
   session_activity(session);
   session_set_kind(session, SLOT_CONTROL);
+  return goes_on;
+}
+
+static bool dispatch(struct session *session, const struct frame *frame) {
+  switch (frame->type) {
+    case FRAME_STATUS:
+      return control_status(session);
+    case FRAME_SET_DEADLINE:
+      control_set_deadline(session, frame->payload);
+      return false;
+    case FRAME_SHUTDOWN:
+      control_shutdown(session);
+      return false;
+    case FRAME_SIGNAL_COMMAND:
+      control_signal_command(session, frame->payload);
+      return false;
+    default:
+      return dispatch_activity(session, frame);
+  }
 }
 
 static void linger(struct session *session) {
@@ -105,6 +111,21 @@ static void linger(struct session *session) {
   }
 }
 
+static void serve_requests(struct session *session, uint64_t deadline) {
+  struct frame request;
+  while (connection_wait(&session->connection, &request, deadline)) {
+    if (!fields_valid(request.payload)) {
+      send_error(session->connection.descriptor, ERROR_INVALID, "the request's fields are broken");
+      return;
+    }
+    if (!dispatch(session, &request)) return;
+    deadline = now_ns() + NEXT_REQUEST_MS * NANOSECONDS_PER_MILLISECOND;
+  }
+  if (errno == EPROTO) {
+    send_error(session->connection.descriptor, ERROR_INVALID, "the request is longer than a frame may be");
+  }
+}
+
 void session_run(struct agent *agent, struct slot *slot, int descriptor) {
   struct session session = {.agent = agent, .slot = slot};
   close(agent->listen_descriptor);
@@ -116,16 +137,7 @@ void session_run(struct agent *agent, struct slot *slot, int descriptor) {
   /* Neither copy of the token is needed any more, and none may reach a command's process. */
   explicit_bzero(agent->token, sizeof agent->token);
   explicit_bzero(session.connection.input, session.connection.start);
-  struct frame request;
-  if (welcome && connection_wait(&session.connection, &request, deadline)) {
-    if (fields_valid(request.payload)) {
-      dispatch(&session, &request);
-    } else {
-      send_error(descriptor, ERROR_INVALID, "the request's fields are broken");
-    }
-  } else if (welcome && errno == EPROTO) {
-    send_error(descriptor, ERROR_INVALID, "the request is longer than a frame may be");
-  }
+  if (welcome) serve_requests(&session, deadline);
   linger(&session);
   _exit(0);
 }

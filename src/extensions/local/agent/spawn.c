@@ -130,8 +130,8 @@ static bool limit_processes(uint64_t limit) {
   return limit == 0 || setrlimit(RLIMIT_NPROC, &processes) == 0;
 }
 
-static void reset_signals(void) {
-  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+/* The agent blocks signals and handles none, so that the mask is all a command could inherit. */
+static void unblock_signals(void) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -153,7 +153,7 @@ static void __attribute__((noreturn)) child_run(struct session *session, const s
   }
   umask(022);
   if (chdir(execution->directory) != 0) child_fail(STEP_DIRECTORY);
-  reset_signals();
+  unblock_signals();
   environ = execution->environment;
   execvp(execution->arguments[0], execution->arguments);
   child_fail(STEP_EXECUTE);

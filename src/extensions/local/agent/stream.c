@@ -167,7 +167,7 @@ static bool stream_turn(struct stream *stream) {
   return !stream->client_gone && !is_drained(stream);
 }
 
-static void send_exit(const struct stream *stream, int status) {
+static bool send_exit(const struct stream *stream, int status) {
   uint8_t data[128];
   struct builder answer;
   int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -178,7 +178,7 @@ static void send_exit(const struct stream *stream, int status) {
   builder_number(&answer, FIELD_TIMED_OUT, stream->timed_out);
   builder_number(&answer, FIELD_TRUNCATED, stream->truncated);
   builder_end(&answer);
-  send_all(stream->session->connection.descriptor, data, answer.length);
+  return send_all(stream->session->connection.descriptor, data, answer.length);
 }
 
 static bool send_started(const struct stream *stream) {
@@ -191,7 +191,7 @@ static bool send_started(const struct stream *stream) {
   return send_all(stream->session->connection.descriptor, data, answer.length);
 }
 
-void stream_run(struct session *session, struct execution *execution) {
+bool stream_run(struct session *session, struct execution *execution) {
   size_t size = PROTOCOL_HEADER_BYTES + CHUNK_BYTES;
   void *buffer = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   struct stream stream = {.session = session, .execution = execution, .buffer = buffer,
@@ -204,5 +204,6 @@ void stream_run(struct session *session, struct execution *execution) {
   while (!stream.client_gone && stream_turn(&stream)) continue;
   if (stream.client_gone && !stream.exited) kill_command(session, execution->process);
   int status = reap_command(session, execution->process);
-  if (!stream.client_gone) send_exit(&stream, status);
+  if (buffer != MAP_FAILED) munmap(buffer, size);
+  return !stream.client_gone && send_exit(&stream, status);
 }

@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream';
+import type { Clock } from '../../../ports/clock.ts';
 import { AgentError } from './agent-error.ts';
 import { type AgentAddress, Channel } from './channel.ts';
+import { Connections } from './connections.ts';
 import { type ExecSession, type ExecSpec, startExec } from './exec-session.ts';
 import {
   FIELD,
@@ -73,7 +75,7 @@ function fileInfo(fields: Fields): Omit<FileInfo, 'link'> {
   };
 }
 
-/** Talks to one sandbox's agent; each request is a connection of its own. */
+/** Talks to one sandbox's agent. */
 export class AgentClient {
   readonly #address: AgentAddress;
   readonly #signal: AbortSignal | undefined;
@@ -82,6 +84,11 @@ export class AgentClient {
     if (address.token.byteLength !== PROTOCOL_TOKEN_BYTES) throw new RangeError('a token has 32 bytes');
     this.#address = address;
     this.#signal = signal;
+  }
+
+  /** Ends the connections that are kept for later; what runs goes on. */
+  close(): void {
+    this.#address.connections.close();
   }
 
   async status(options: RequestOptions = {}): Promise<AgentStatus> {
@@ -232,7 +239,8 @@ export class AgentClient {
     try {
       return await channel.expect(FRAME.OK);
     } finally {
-      channel.close();
+      if (type === FRAME.STATUS) channel.release();
+      else channel.close();
     }
   }
 
@@ -246,6 +254,13 @@ export class AgentClient {
   }
 }
 
-export function connectAgent(options: AgentAddress & { readonly signal?: AbortSignal }): AgentClient {
-  return new AgentClient({ socketPath: options.socketPath, token: options.token }, options.signal);
+/** With a clock, commands and looks that follow each other share a connection. */
+export function connectAgent(options: {
+  readonly socketPath: string;
+  readonly token: Uint8Array;
+  readonly clock?: Clock;
+  readonly signal?: AbortSignal;
+}): AgentClient {
+  const connections = new Connections(options.socketPath, options.clock);
+  return new AgentClient({ connections, token: options.token }, options.signal);
 }

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import { access, chmod, constants, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, chmod, constants, link, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -73,8 +73,10 @@ export async function buildAgent(options: BuildOptions): Promise<string> {
     await compile(files, temporary);
     /* The ids of a sandbox have to run it, whatever this process's file mode mask is. */
     await chmod(temporary, 0o755);
-    /* Two builders at once make the same file; the last one wins and nobody sees half of it. */
-    await rename(temporary, target);
+    /* Of two builders at once the first one wins: a launcher that runs goes on finding its own file. */
+    await link(temporary, target).catch((error) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
   } finally {
     await rm(temporary, { force: true });
   }

@@ -1,7 +1,6 @@
-import { closeSync, openSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
-import { basename, dirname } from 'node:path';
+import type { Socket } from 'node:net';
 import { AgentError, fromSocketError } from './agent-error.ts';
+import type { Connections } from './connections.ts';
 import {
   ERROR_CODES,
   encodeFrame,
@@ -17,7 +16,7 @@ import {
 } from './wire.ts';
 
 export interface AgentAddress {
-  readonly socketPath: string;
+  readonly connections: Connections;
   readonly token: Uint8Array;
 }
 
@@ -31,8 +30,6 @@ const PAUSE_BYTES = 1_048_576;
 /** What a queued frame takes beside its payload: a flood of empty ones is held back too. */
 const FRAME_COST_BYTES = 256;
 const RESUME_BYTES = 262_144;
-/** What fits into a socket address, without the closing zero. */
-const LONGEST_SOCKET_PATH = 107;
 /** The usual end of a request that nobody waits for any more; made once, since a stack costs more than the request. */
 const CLOSED = new AgentError('disconnected', 'the connection was closed');
 const STREAMED: ReadonlySet<number> = new Set([FRAME.STDOUT, FRAME.STDERR, FRAME.DATA]);
@@ -62,26 +59,19 @@ function encodeRequest(type: number, fields: readonly Field[]): Buffer {
   }
 }
 
-/** Opens a connection; a path that is too long goes through a descriptor of its directory. */
-function openSocket(socketPath: string): Socket {
-  if (Buffer.byteLength(socketPath) <= LONGEST_SOCKET_PATH) {
-    return connect({ path: socketPath, allowHalfOpen: true });
-  }
-  const directory = openSync(dirname(socketPath), 'r');
-  const socket = connect({ path: `/proc/self/fd/${directory}/${basename(socketPath)}`, allowHalfOpen: true });
-  const close = () => {
-    socket.off('connect', close);
-    socket.off('close', close);
-    closeSync(directory);
-  };
-  socket.on('connect', close);
-  socket.on('close', close);
-  return socket;
+/** Magic and HELLO, which begin a connection. */
+function encodeGreeting(token: Uint8Array): Buffer {
+  const hello = encodeFrame(FRAME.HELLO, [
+    [FIELD.VERSION, PROTOCOL_VERSION],
+    [FIELD.TOKEN, token],
+  ]);
+  return Buffer.concat([Buffer.from(PROTOCOL_MAGIC, 'latin1'), hello]);
 }
 
-/** One connection for one request: sends magic, HELLO and the request at once, then hands out the answers in order. */
+/** One request on a connection, which it has for itself; hands out the answers in order. */
 export class Channel implements FrameHandler {
   readonly #socket: Socket;
+  readonly #connections: Connections;
   readonly #decoder = new FrameDecoder();
   readonly #queue: ReceivedFrame[] = [];
   readonly #options: ChannelOptions;
@@ -89,17 +79,17 @@ export class Channel implements FrameHandler {
   #waiting: { resolve(frame: ReceivedFrame): void; reject(error: Error): void } | undefined;
   #failure: AgentError | undefined;
   #raw = false;
+  #isReceiving = false;
+  #isGivenBack = false;
 
   constructor(address: AgentAddress, type: number, fields: readonly Field[], options: ChannelOptions = {}) {
     const request = encodeRequest(type, fields);
-    const hello = encodeFrame(FRAME.HELLO, [
-      [FIELD.VERSION, PROTOCOL_VERSION],
-      [FIELD.TOKEN, address.token],
-    ]);
     const signal = options.signal;
+    const { socket, isGreeted } = address.connections.take();
     this.#options = options;
-    this.#socket = openSocket(address.socketPath);
-    this.#socket.on('error', (error) => this.#fail(fromSocketError(error)));
+    this.#connections = address.connections;
+    this.#socket = socket;
+    this.#socket.on('error', this.#broken);
     if (signal?.aborted) {
       this.#abort();
       return;
@@ -108,7 +98,7 @@ export class Channel implements FrameHandler {
     this.#socket.on('data', this.#received);
     this.#socket.on('end', this.#ended);
     this.#socket.on('close', this.#ended);
-    this.#socket.write(Buffer.concat([Buffer.from(PROTOCOL_MAGIC, 'latin1'), hello, request]));
+    this.#socket.write(isGreeted ? request : Buffer.concat([encodeGreeting(address.token), request]));
   }
 
   streams(type: number): boolean {
@@ -127,7 +117,7 @@ export class Channel implements FrameHandler {
     }
     if (type === FRAME.OK && this.#options.rawAfterOk === true) this.#giveUpFraming();
     this.#deliver({ type, payload });
-    return !this.#raw;
+    return !this.#raw && this.#failure === undefined;
   }
 
   /** The next frame, or undefined when there is none right now; for loops that take all that is there. */
@@ -135,7 +125,8 @@ export class Channel implements FrameHandler {
     const frame = this.#queue.shift();
     if (frame === undefined) return undefined;
     this.#queuedBytes -= frame.payload.length + FRAME_COST_BYTES;
-    if (this.#queuedBytes < RESUME_BYTES && this.#socket.isPaused()) this.#socket.resume();
+    if (this.#queuedBytes < RESUME_BYTES && this.#failure === undefined && this.#socket.isPaused())
+      this.#socket.resume();
     return frame;
   }
 
@@ -181,6 +172,18 @@ export class Channel implements FrameHandler {
     else this.#fail(new AgentError('disconnected', 'the connection was closed'));
   }
 
+  /**
+   * Ends the request after its last answer, and keeps the connection for another one. Only for requests after which the
+   * agent waits for the next, and of which nothing more is sent. Answers already received may still be taken.
+   */
+  release(): void {
+    if (this.#failure !== undefined || this.#raw) return;
+    this.#failure = CLOSED;
+    this.#detach();
+    this.#isGivenBack = true;
+    if (!this.#isReceiving) this.#giveBack(this.#decoder.isBetweenFrames && this.#queue.length === 0);
+  }
+
   get failure(): AgentError | undefined {
     return this.#failure;
   }
@@ -193,11 +196,23 @@ export class Channel implements FrameHandler {
 
   #giveUpFraming(): void {
     this.#raw = true;
+    this.#detach();
+    this.#socket.on('error', this.#broken);
+    this.#socket.pause();
+  }
+
+  /** From here on the socket is somebody else's. */
+  #detach(): void {
     this.#options.signal?.removeEventListener('abort', this.#abort);
+    this.#socket.off('error', this.#broken);
     this.#socket.off('data', this.#received);
     this.#socket.off('end', this.#ended);
     this.#socket.off('close', this.#ended);
-    this.#socket.pause();
+  }
+
+  #giveBack(isClean: boolean): void {
+    if (isClean) this.#connections.give(this.#socket);
+    else this.#socket.destroy();
   }
 
   #deliver(frame: ReceivedFrame): void {
@@ -215,12 +230,20 @@ export class Channel implements FrameHandler {
   }
 
   readonly #received = (data: Buffer): void => {
+    this.#isReceiving = true;
     try {
       const used = this.#decoder.push(data, this);
       if (this.#raw && used < data.length) this.#socket.unshift(data.subarray(used));
+      if (this.#isGivenBack) this.#giveBack(used === data.length);
     } catch (error) {
       this.#fail(new AgentError('protocol', 'the agent sent a broken frame', { cause: error }));
+    } finally {
+      this.#isReceiving = false;
     }
+  };
+
+  readonly #broken = (error: Error): void => {
+    this.#fail(fromSocketError(error));
   };
 
   readonly #ended = (): void => {

@@ -85,6 +85,7 @@ class AttachedSession implements ExecSession {
   readonly #address: AgentAddress;
   readonly #channel: Channel;
   readonly #finished: () => boolean;
+  readonly #takesInput: boolean;
 
   constructor(
     address: AgentAddress,
@@ -92,12 +93,14 @@ class AttachedSession implements ExecSession {
     pid: number,
     exit: Promise<ExecExit>,
     finished: () => boolean,
+    takesInput: boolean,
   ) {
     this.#address = address;
     this.#channel = channel;
     this.pid = pid;
     this.exit = exit;
     this.#finished = finished;
+    this.#takesInput = takesInput;
   }
 
   #turn: Promise<void> = Promise.resolve();
@@ -116,6 +119,7 @@ class AttachedSession implements ExecSession {
 
   /** Writes follow each other in the order asked, awaited or not. */
   write(data: Uint8Array): Promise<void> {
+    if (!this.#takesInput) return Promise.resolve();
     const written = this.#turn.then(() => this.#write(data));
     this.#turn = written.catch(() => undefined); // told to whoever asked for it
     return written;
@@ -134,6 +138,7 @@ class AttachedSession implements ExecSession {
   }
 
   closeInput(): void {
+    if (!this.#takesInput) return;
     this.#turn = this.#turn.then(() => this.#channel.send(FRAME.STDIN_EOF));
   }
 
@@ -155,6 +160,7 @@ class AttachedSession implements ExecSession {
   }
 
   resize(columns: number, rows: number): void {
+    if (!this.#takesInput) return;
     this.#channel.send(FRAME.RESIZE, [
       [FIELD.COLUMNS, columns],
       [FIELD.ROWS, rows],
@@ -171,19 +177,23 @@ async function* noOutput(): AsyncGenerator<ExecOutput, void, undefined> {}
 /** Resolves when the command runs; a command that cannot start rejects with `not_found`, `denied` and the like. */
 export async function startExec(address: AgentAddress, spec: ExecSpec): Promise<ExecSession> {
   const exit = Promise.withResolvers<ExecExit>();
+  /* After such a command the agent ends the connection: what was on its way in could be taken for a request. */
+  const takesInput = spec.stdin === 'pipe' || spec.tty !== undefined;
   let finished = false;
   exit.promise.catch(() => undefined);
   const onFrame = (frame: ReceivedFrame) => {
     if (frame.type !== FRAME.EXIT) return;
     finished = true;
     exit.resolve(exitOf(frame.payload));
-    channel.close();
+    if (takesInput) channel.close();
+    else channel.release();
   };
   const options = { signal: spec.signal, onFrame, onFailure: (error: AgentError) => exit.reject(error) };
   const channel = new Channel(address, FRAME.EXEC, requestFields(spec), options);
   const started = await channel.expect(FRAME.STARTED);
   const pid = started.number(FIELD.PROCESS);
-  if (spec.detach !== true) return new AttachedSession(address, channel, pid, exit.promise, () => finished);
+  if (spec.detach !== true)
+    return new AttachedSession(address, channel, pid, exit.promise, () => finished, takesInput);
   channel.close();
   return {
     pid,
@@ -191,7 +201,7 @@ export async function startExec(address: AgentAddress, spec: ExecSpec): Promise<
     write: () => Promise.reject(new AgentError('unsupported', 'a detached command has no input')),
     closeInput: () => undefined,
     signal: (signalNumber) =>
-      new AttachedSession(address, channel, pid, exit.promise, () => false).signal(signalNumber),
+      new AttachedSession(address, channel, pid, exit.promise, () => false, false).signal(signalNumber),
     resize: () => undefined,
     exit: Promise.resolve(DETACHED_EXIT),
     close: () => undefined,

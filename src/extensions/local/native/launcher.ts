@@ -56,10 +56,14 @@ function requestFields(identifier: number, request: LaunchRequest): Field[] {
   return fields;
 }
 
-/** Starts sandboxes through one helper process, begun at the first request. No sandbox depends on its life. */
+/**
+ * Starts sandboxes through one helper process, begun at the first request, which is the parent of each sandbox's first
+ * process. No sandbox depends on its life.
+ */
 export class Launcher implements FrameHandler {
   readonly #agentPath: string;
   readonly #pending = new Map<number, Pending>();
+  readonly #watchers = new Map<number, () => void>();
   #child: ChildProcess | undefined;
   #decoder = new FrameDecoder();
   #identifier = 0;
@@ -86,6 +90,15 @@ export class Launcher implements FrameHandler {
     });
   }
 
+  /**
+   * Calls back once when the helper has seen the end of a sandbox's first process; never for one that another helper
+   * started. The answer stops watching.
+   */
+  onEnd(pid: number, callback: () => void): () => void {
+    this.#watchers.set(pid, callback);
+    return () => this.#watchers.delete(pid);
+  }
+
   /** Requests still running are answered first. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -106,6 +119,10 @@ export class Launcher implements FrameHandler {
 
   frame(type: number, payload: Buffer): boolean {
     const fields = new Fields(payload);
+    if (type === FRAME.ENDED) {
+      this.#watchers.get(fields.number(FIELD.PROCESS))?.();
+      return true;
+    }
     const identifier = fields.number(FIELD.REQUEST);
     const pending = this.#pending.get(identifier);
     this.#pending.delete(identifier);

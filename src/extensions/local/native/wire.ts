@@ -36,6 +36,7 @@ export const FRAME = {
   LAUNCH: 96,
   LAUNCHED: 97,
   LAUNCH_FAILED: 98,
+  ENDED: 99,
 } as const;
 
 export const FIELD = {
@@ -200,6 +201,10 @@ export class FrameDecoder {
   #left = 0;
   #streamed = false;
   #parts: Buffer[] = [];
+
+  get isBetweenFrames(): boolean {
+    return this.#headerLength === 0;
+  }
 
   /** Returns how many bytes were used. Throws a RangeError for a frame longer than the protocol allows. */
   push(data: Buffer, handler: FrameHandler): number {
