@@ -1,4 +1,6 @@
 /** Taking what a sandbox holds out of it, and beginning another one with it. */
+import { randomBytes } from 'node:crypto';
+import { SNAPSHOT_ID_BYTES, snapshotId } from '../domain/snapshot/manifest.ts';
 import type { CapturedPart, RestoreSource } from '../ports/snapshot.ts';
 import { type Bench, type CaseRow, ensure, type Made, NO_ABORT } from './bench.ts';
 
@@ -25,6 +27,7 @@ function sourceOf(parts: readonly HeldPart[], breaksOff = false): RestoreSource 
     throw new Error('the archive ends here');
   }
   return {
+    snapshotId: snapshotId(randomBytes(SNAPSHOT_ID_BYTES)),
     parts: parts.map(({ part }) => part),
     async *read() {
       for (const { part, chunks } of parts) yield { part, open: () => bytes(chunks) };

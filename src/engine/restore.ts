@@ -53,7 +53,7 @@ export async function openRestore({ engine, extension, record }: StepInput): Pro
       yield { part, open: (top) => noted(open(top), signal) };
   }
   return {
-    source: { parts: snapshot.manifest.parts.filter(wants), read },
+    source: { snapshotId, parts: snapshot.manifest.parts.filter(wants), read },
     restoredFrom: { snapshotId, leftOut: leftOut(snapshot, kinds, record) },
     failure: () => failure,
   };

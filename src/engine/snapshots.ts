@@ -139,14 +139,33 @@ export async function takeSnapshot(
 }
 
 /** The row first: without it, a file is removed at the next start at the latest. */
-export async function removeSnapshot(engine: EngineContext, id: string): Promise<void> {
+async function removeOne(engine: EngineContext, id: string): Promise<void> {
   await engine.store.transaction((transaction) => transaction.deleteSnapshot(id));
   await engine.snapshots.remove(id);
 }
 
+/** What extensions unpacked of snapshots that are gone. A backend that fails keeps it until the next sweep. */
+async function removeCopies({ extensions, store, log }: EngineContext): Promise<void> {
+  const isKept = async (id: string) => (await store.getSnapshot(id)) !== null;
+  for (const { id } of extensions.summaries()) {
+    try {
+      await (await extensions.load(id)).snapshots?.tidy?.(isKept);
+    } catch (error) {
+      log.error('copies of snapshots could not be removed', { extension_id: id, cause: String(error) });
+    }
+  }
+}
+
+export async function removeSnapshot(engine: EngineContext, id: string): Promise<void> {
+  await removeOne(engine, id);
+  await removeCopies(engine);
+}
+
+/** Removes what has expired, and what a crash or a failure left of others. */
 export async function removeExpiredSnapshots(engine: EngineContext): Promise<void> {
   const expired = await engine.store.listExpiredSnapshots(engine.clock.nowMs(), LIMITS.snapshotExpiryBatch);
-  for (const { id } of expired) await removeSnapshot(engine, id);
+  for (const { id } of expired) await removeOne(engine, id);
+  await removeCopies(engine);
 }
 
 /** What a crash left. Only before anything else of this process works on the home. */

@@ -28,6 +28,11 @@ export interface Snapshots {
   /** The kinds that this extension captures, and that it can restore whoever captured them. */
   readonly kinds: readonly SnapshotPartKind[];
   capture(reference: Reference, signal: AbortSignal): Promise<Capture>;
+  /**
+   * Optional: for an extension that keeps content of a `RestoreSource` for the next one. Removes what is needed by no sandbox
+   * and whose snapshot is not kept any more. Safe to repeat.
+   */
+  tidy?(isKept: (snapshotId: string) => Promise<boolean>): Promise<void>;
 }
 
 export interface RestoredPart {
@@ -43,6 +48,8 @@ export interface RestoredPart {
 
 /** What a sandbox begins with, instead of the input `repo`. */
 export interface RestoreSource {
+  /** Of the snapshot, whose content never changes. */
+  readonly snapshotId: string;
   /** The parts that will come, all of kinds that the extension can restore. */
   readonly parts: readonly SnapshotPart[];
   /**

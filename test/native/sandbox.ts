@@ -94,7 +94,7 @@ export class TestBench {
     const steps = boxSteps({
       mode: IS_ROOT ? 'ranged' : 'single',
       sandboxDir: directory,
-      workspaceName: 'workspace',
+      workspace: { kind: 'own', name: 'workspace' },
       homeName: 'home',
       etc: this.#etc,
       root: options.root ?? this.#root,

@@ -1,8 +1,5 @@
 /** Making, seeing and removing one sandbox. Every function may be repeated after a crash at any point. */
 import { mkdirSync } from 'node:fs';
-import { chown, realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { printable } from '../../domain/text.ts';
 import type { Clock } from '../../ports/clock.ts';
 import {
   ExtensionError,
@@ -13,15 +10,15 @@ import {
 import type { Cgroups } from './cgroups.ts';
 import type { Boxes } from './client.ts';
 import type { LocalRequest } from './config.ts';
-import { copyTree } from './copy-tree.ts';
 import type { Ground } from './ground.ts';
 import { firstId, type IdentitySlots, USER_ID_INSIDE } from './identity.ts';
 import { prepareImage } from './image.ts';
+import type { Layers } from './layers.ts';
 import { AgentError } from './native/agent-error.ts';
-import { boxSteps, type SandboxRoot } from './native/box-plan.ts';
+import { boxSteps, LAYER_STEP, type SandboxRoot, type Workspace } from './native/box-plan.ts';
 import type { Launcher } from './native/launcher.ts';
 import { removeBox } from './remove.ts';
-import { restoreWorkspace } from './snapshots.ts';
+import { makeWorkspace } from './workspace.ts';
 
 /** Between two looks whether a process has ended, where no launcher tells of it. */
 const QUICK_LOOK_MS = 1;
@@ -35,6 +32,7 @@ export class BoxLife {
   readonly #cgroups: Cgroups;
   readonly #slots: IdentitySlots;
   readonly #launcher: Launcher | null;
+  readonly #layers: Layers;
   readonly #clock: Clock;
 
   constructor(parts: {
@@ -43,9 +41,11 @@ export class BoxLife {
     slots: IdentitySlots;
     /** Null where nothing can be started, only seen and removed. */
     launcher: Launcher | null;
+    layers: Layers;
     clock: Clock;
   }) {
     this.#boxes = parts.boxes;
+    this.#layers = parts.layers;
     this.#cgroups = parts.cgroups;
     this.#slots = parts.slots;
     this.#launcher = parts.launcher;
@@ -69,17 +69,28 @@ export class BoxLife {
     mkdirSync(directory, { mode: 0o700 });
     const slot = ground.isRoot ? this.#slots.take(name) : null;
     const { environment } = local;
+    const layer =
+      slot === null || this.#layers.refusal !== null ? null : (request.restore?.snapshotId ?? null);
     this.#boxes.write(name, {
       epoch,
       tags: request.tags,
       environment,
       slot,
+      layer,
       createdAtMs: this.#clock.nowMs(),
     });
     const root = local.image === null ? ground.hostRoot : await this.#imageRoot(ground, local.image, signal);
-    await this.#fillWorkspace(directory, local, slot, request);
-    const pid = await this.#launch(ground, request, local, root, slot);
-    return { version: 1, data: { pid, slot } };
+    const owner = { id: slot === null ? null : firstId(slot) + USER_ID_INSIDE, layer };
+    const workspace = await makeWorkspace(directory, local, request, owner, this.#layers);
+    try {
+      const pid = await this.#launch(ground, request, local, { root, workspace, slot });
+      return { version: 1, data: { pid, slot } };
+    } catch (error) {
+      if (layer === null || !(error instanceof AgentError) || !error.message.startsWith(LAYER_STEP))
+        throw error;
+      this.#layers.refuse(error.message);
+    }
+    return this.make(ground, request, local);
   }
 
   /** `absent` only when neither directory nor cgroup is left: processes hold a cgroup, files a directory. */
@@ -133,38 +144,16 @@ export class BoxLife {
     return { kind: 'image', directory: await prepareImage(ground.imagesDirectory, image, signal) };
   }
 
-  async #fillWorkspace(
-    directory: string,
-    local: LocalRequest,
-    slot: number | null,
-    { restore, signal }: ProvisionRequest,
-  ): Promise<void> {
-    const workspace = join(directory, 'workspace');
-    mkdirSync(workspace, { mode: 0o755 });
-    const ownerId = slot === null ? null : firstId(slot) + USER_ID_INSIDE;
-    if (restore !== undefined) return restoreWorkspace(workspace, restore, ownerId, signal);
-    if (local.repository === null) return;
-    const source = await repositoryPath(local.repository);
-    await copyTree(source, workspace, {
-      ownerId,
-      respectGitignore: local.respectGitignore,
-      links: 'inside',
-      signal,
-    });
-    if (ownerId !== null) await chown(workspace, ownerId, ownerId);
-  }
-
   async #launch(
     ground: Ground,
     request: ProvisionRequest,
     local: LocalRequest,
-    root: SandboxRoot,
-    slot: number | null,
+    { root, workspace, slot }: { root: SandboxRoot; workspace: Workspace; slot: number | null },
   ): Promise<number> {
     const directory = this.#boxes.path(request.name);
     const steps = boxSteps({
       sandboxDir: directory,
-      workspaceName: 'workspace',
+      workspace,
       homeName: 'home',
       etc: ground.etc,
       root,
@@ -174,7 +163,7 @@ export class BoxLife {
     const { pid } = await this.#launcher!.launch({
       cgroupFiles: this.#cgroups.create(request.name, request.spec.resources),
       sandboxDir: directory,
-      ownedDirectories: ['workspace', 'home'],
+      ownedDirectories: [workspace.kind === 'own' ? workspace.name : workspace.upper, 'home'],
       identity: slot === null ? { mode: 'single' } : { mode: 'ranged', base: firstId(slot) },
       boxSteps: steps,
       token: this.#boxes.token(request.name),
@@ -210,21 +199,5 @@ function killIfThere(pid: number): void {
     process.kill(pid, 'SIGKILL');
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
-  }
-}
-
-/** The directory a repository input names. Refuses, in one sentence, what cannot be copied. */
-export async function repositoryPath(path: string): Promise<string> {
-  try {
-    const resolved = await realpath(path);
-    if ((await stat(resolved)).isDirectory()) return resolved;
-    throw new ExtensionError('invalid', `The repository ${printable(path)} is not a directory.`);
-  } catch (error) {
-    if (error instanceof ExtensionError) throw error;
-    throw new ExtensionError(
-      'invalid',
-      `The repository ${printable(path)} does not exist or cannot be read.`,
-      { cause: error },
-    );
   }
 }

@@ -16,6 +16,8 @@ export interface BoxRecord {
   readonly environment: Readonly<Record<string, string>>;
   /** The range of user ids, or null where the broker is an ordinary user. */
   readonly slot: number | null;
+  /** The snapshot whose content its workspace lies over, in `Layers`; null where the workspace is all its own. */
+  readonly layer: string | null;
   readonly createdAtMs: number;
 }
 

@@ -20,7 +20,7 @@ import {
   type SandboxSpec,
   type Validation,
 } from '../../ports/extension.ts';
-import { BoxLife, repositoryPath } from './box-life.ts';
+import { BoxLife } from './box-life.ts';
 import { Cgroups, type Controller, findCgroups, readCgroupFiles } from './cgroups.ts';
 import { Boxes } from './client.ts';
 import { type LocalConfig, readConfig, readRequest } from './config.ts';
@@ -28,10 +28,12 @@ import { fromAgent, fromSystem } from './errors.ts';
 import { type Ground, prepareGround } from './ground.ts';
 import { measureHost, namespaceFinding } from './host.ts';
 import { IdentitySlots } from './identity.ts';
+import { Layers } from './layers.ts';
 import { Launcher } from './native/launcher.ts';
 import { selfTest } from './self-test.ts';
 import { LocalSessions } from './sessions.ts';
 import { LocalSnapshots } from './snapshots.ts';
+import { repositoryPath } from './workspace.ts';
 
 const SELF_TEST_DEADLINE_MS = 30_000;
 
@@ -62,6 +64,7 @@ class LocalExtension implements Extension {
   readonly #boxes: Boxes;
   readonly #cgroups: Cgroups;
   readonly #slots: IdentitySlots;
+  readonly #layers: Layers;
   readonly #busy = new Map<string, Promise<unknown>>();
   #ground: Promise<{ ground: Ground; life: BoxLife }> | null = null;
   #launcher: Launcher | null = null;
@@ -77,7 +80,8 @@ class LocalExtension implements Extension {
     this.#slots.releaseAbandoned((name) => this.#boxes.exists(name));
     this.#cgroups.removeLeftovers((name) => this.#boxes.exists(name));
     this.sessions = new LocalSessions(this.#boxes);
-    this.snapshots = new LocalSnapshots(this.#boxes);
+    this.#layers = new Layers(join(context.directory, 'layers'), process.getuid?.() === 0);
+    this.snapshots = new LocalSnapshots(this.#boxes, this.#layers);
   }
 
   async capabilities(): Promise<Capabilities> {
@@ -206,6 +210,15 @@ class LocalExtension implements Extension {
         remedy: null,
       },
       {
+        check: 'shared content of snapshots',
+        status: this.#layers.refusal === null ? 'ok' : 'warning',
+        detail:
+          this.#layers.refusal === null
+            ? 'restores share what they begin with'
+            : `each restore copies: ${this.#layers.refusal}`,
+        remedy: null,
+      },
+      {
         check: 'limits',
         status: unmet.length === 0 ? 'ok' : 'warning',
         detail:
@@ -243,6 +256,7 @@ class LocalExtension implements Extension {
       cgroups: this.#cgroups,
       slots: this.#slots,
       launcher: this.#launcher,
+      layers: this.#layers,
       clock: this.#context.clock,
     });
   }

@@ -1,12 +1,15 @@
 /** Removing what a sandbox left on disk, whatever shape it gave it. */
 import { execFile } from 'node:child_process';
-import { opendirSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { opendirSync, readdirSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { isMissing } from './errors.ts';
 
 const run = promisify(execFile);
-const OWN_DIRECTORIES = ['workspace', 'home'];
+/** Of them a sandbox has those it was made with. */
+const OWN_DIRECTORIES = ['workspace', 'upper', 'home'];
+/** Made by the overlay in its `work`. */
+const OVERLAY_DIRECTORY = join('work', 'work');
 
 function isEmpty(directory: string): boolean {
   try {
@@ -22,6 +25,7 @@ function isEmpty(directory: string): boolean {
 
 /** A few files of ours and empty directories: by name, since a general removal asks much more of the system. */
 function removeBare(directory: string): void {
+  rmSync(join(directory, OVERLAY_DIRECTORY), { recursive: true, force: true });
   for (const entry of readdirSync(directory, { withFileTypes: true })) {
     const path = join(directory, entry.name);
     if (entry.isDirectory()) rmdirSync(path);

@@ -11,6 +11,7 @@ import { printable } from '../../domain/text.ts';
 import { ExtensionError, type Reference } from '../../ports/extension.ts';
 import type { Capture, RestoreSource, Snapshots } from '../../ports/snapshot.ts';
 import type { Boxes } from './client.ts';
+import type { Layers } from './layers.ts';
 
 const run = promisify(execFile);
 const WORDS_MAX = 300;
@@ -107,21 +108,30 @@ export async function restoreWorkspace(
 export class LocalSnapshots implements Snapshots {
   readonly kinds = ['workspace'] as const;
   readonly #boxes: Boxes;
+  readonly #layers: Layers;
 
-  constructor(boxes: Boxes) {
+  constructor(boxes: Boxes, layers: Layers) {
     this.#boxes = boxes;
+    this.#layers = layers;
   }
 
   async capture({ name }: Reference, signal: AbortSignal): Promise<Capture> {
     signal.throwIfAborted();
-    if (!this.#boxes.exists(name) || this.#boxes.process(name) === null)
-      throw new ExtensionError('transient', 'The sandbox does not run.');
-    const directory = join(this.#boxes.path(name), 'workspace');
+    const first = this.#boxes.exists(name) ? this.#boxes.process(name) : null;
+    if (first === null) throw new ExtensionError('transient', 'The sandbox does not run.');
+    /* What lies over shared content is whole only as the sandbox sees it. The core looks afterwards whether it still runs. */
+    const isLayered = (this.#boxes.read(name)?.layer ?? null) !== null;
+    const directory = isLayered ? `/proc/${first}/root/workspace` : join(this.#boxes.path(name), 'workspace');
     return {
       engine: 'namespaces',
       services: [],
       parts: [{ part: { kind: 'workspace' }, open: async (stop) => packed(directory, stop) }],
       notCaptured: ['the home directory and everything else outside of /workspace'],
     };
+  }
+
+  tidy(isKept: (snapshotId: string) => Promise<boolean>): Promise<void> {
+    const isUsed = (id: string) => this.#boxes.names().some((name) => this.#boxes.read(name)?.layer === id);
+    return this.#layers.tidy(async (id) => (await isKept(id)) || isUsed(id));
   }
 }

@@ -157,12 +157,14 @@ static bool handle(const struct frame *frame) {
   struct launch_descriptors descriptors;
   const char *step = NULL;
   bool answered;
+  request.identities = request.ranged && launch_shares(request.payload) ? launch_open_identities(request.id_base) : -1;
   if (launch_open(&request, &descriptors, &step)) {
     answered = start_sandbox(&request, &descriptors);
   } else {
     answered = answer_failure(request.identifier, error_for_errno(errno), step, errno);
   }
   launch_close(&descriptors);
+  if (request.identities >= 0) close(request.identities);
   return answered;
 }
 

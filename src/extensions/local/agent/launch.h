@@ -9,6 +9,8 @@
 #define LAUNCH_PATH 4096
 #define IDENTITY_COUNT 65536
 #define BOX_STEPS_LIMIT 64
+/* What is shown inside never grants rights by its files and holds no devices. */
+#define USUAL_ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
 struct launch_request {
   uint64_t identifier;
@@ -17,6 +19,8 @@ struct launch_request {
   /* Who the launcher is; inside a new user namespace nobody can tell any more. */
   uid_t user;
   gid_t group;
+  /* A user namespace with the ids of the sandbox, for what several sandboxes share; -1 where nothing is. */
+  int identities;
   char directory[LAUNCH_PATH];
   /* All fields of the request, for those that repeat. */
   struct bytes payload;
@@ -49,6 +53,15 @@ void launch_child(const struct launch_request *request, const struct launch_desc
                   int start) __attribute__((noreturn));
 /* Builds the file system of the sandbox and moves into it; false with errno and the step that failed. */
 bool launch_box(const struct launch_request *request, char *step, size_t capacity);
+/* Whether a step of the request shows what several sandboxes share. */
+bool launch_shares(struct bytes payload);
+/* See `identities`; -1 with errno. */
+int launch_open_identities(uint32_t id_base);
+/* A mount that hangs nowhere yet: `shared` as it is, what is changed in `upper`; -1 with errno. */
+int launch_open_layer(int identities, const char *shared, const char *upper, const char *work);
+bool launch_configure(int context, const char *key, const char *value);
+/* A mounted file system that hangs nowhere yet, or -1 with errno. */
+int launch_finish_context(int context, bool configured, uint64_t attributes);
 bool launch_map_identities(pid_t process, uint32_t id_base);
 bool launch_write_pid_file(int directory, pid_t process);
 

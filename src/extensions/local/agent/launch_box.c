@@ -20,9 +20,8 @@
 #define HOST_NAME "sandbox"
 /* Any directory every host has: what lies below is hidden in a mount namespace of the sandbox's own, and nowhere else. */
 #define SCAFFOLD "/tmp"
-#define STEP_WORDS 4
+#define STEP_WORDS 5
 #define TERMINAL_GROUP 5
-#define USUAL_ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
 /* One step of the request, cut into its words. The first is the kind. */
 struct step {
@@ -85,6 +84,18 @@ static bool open_sources(struct box *box) {
   return true;
 }
 
+static bool open_layers(struct box *box, int identities) {
+  for (int index = 0; index < box->count; index++) {
+    struct step *step = &box->steps[index];
+    if (*step->words[0] != 'Y') continue;
+    errno = EINVAL;
+    if (step->words[2] == NULL || step->words[3] == NULL || step->words[4] == NULL) return false;
+    step->source = launch_open_layer(identities, step->words[2], step->words[3], step->words[4]);
+    if (step->source < 0) return false;
+  }
+  return true;
+}
+
 /* A mount point below the new root. A link on the way, which an image could hold, is refused. */
 static int open_point(const char *path) {
   struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
@@ -101,18 +112,17 @@ static bool attach(int mount_descriptor, const char *path) {
   return result == 0;
 }
 
-static bool configure(int context, const char *key, const char *value) {
+bool launch_configure(int context, const char *key, const char *value) {
   return fsconfig(context, FSCONFIG_SET_STRING, key, value, 0) == 0;
 }
 
 static bool configure_number(int context, const char *key, const char *format, unsigned value) {
   char text[24];
   snprintf(text, sizeof text, format, value);
-  return configure(context, key, text);
+  return launch_configure(context, key, text);
 }
 
-/* A mounted file system that hangs nowhere yet, or -1. */
-static int finish_context(int context, bool configured, uint64_t attributes) {
+int launch_finish_context(int context, bool configured, uint64_t attributes) {
   int result = -1;
   if (configured && fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0) {
     result = fsmount(context, FSMOUNT_CLOEXEC, (unsigned)attributes);
@@ -126,12 +136,12 @@ static int finish_context(int context, bool configured, uint64_t attributes) {
 static int make_temporary(const struct box *box, const char *bytes, const char *mode, uint64_t attributes) {
   int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
   if (context < 0) return -1;
-  bool configured = configure(context, "size", bytes) && configure(context, "mode", mode);
+  bool configured = launch_configure(context, "size", bytes) && launch_configure(context, "mode", mode);
   if (box->ranged) {
     configured = configured && configure_number(context, "uid", "%u", box->owner) &&
                  configure_number(context, "gid", "%u", box->owner);
   }
-  return finish_context(context, configured, attributes);
+  return launch_finish_context(context, configured, attributes);
 }
 
 static bool attach_and_close(int mount_descriptor, const char *path) {
@@ -158,7 +168,7 @@ static bool make_link(const struct box *box, const char *path, const char *targe
 static bool mount_proc(const char *path) {
   int context = fsopen("proc", FSOPEN_CLOEXEC);
   if (context < 0) return false;
-  return attach_and_close(finish_context(context, true, USUAL_ATTRIBUTES | MOUNT_ATTR_NOEXEC), path);
+  return attach_and_close(launch_finish_context(context, true, USUAL_ATTRIBUTES | MOUNT_ATTR_NOEXEC), path);
 }
 
 /* Without rights over the host nobody can make a device, so the host's own is shown. */
@@ -173,11 +183,11 @@ static bool make_device(const struct box *box, const char *name, unsigned number
 static bool mount_terminals(const struct box *box) {
   int context = fsopen("devpts", FSOPEN_CLOEXEC);
   if (context < 0) return false;
-  bool configured = configure(context, "mode", "620") && configure(context, "ptmxmode", "666");
+  bool configured = launch_configure(context, "mode", "620") && launch_configure(context, "ptmxmode", "666");
   if (box->ranged) {
     configured = configured && configure_number(context, "gid", "%u", box->owner + TERMINAL_GROUP);
   }
-  return attach_and_close(finish_context(context, configured, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "dev/pts");
+  return attach_and_close(launch_finish_context(context, configured, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "dev/pts");
 }
 
 static const struct {
@@ -217,6 +227,7 @@ static bool take_step(const struct box *box, const struct step *step) {
   switch (*step->words[0]) {
     case 'B':
     case 'R':
+    case 'Y':
       return attach_and_close(step->source, path);
     case 'D':
       return make_directory(box, path, 0755);
@@ -267,6 +278,8 @@ bool launch_box(const struct launch_request *request, char *step, size_t capacit
   if (!read_steps(&box, request->payload)) return false;
   snprintf(step, capacity, "open what is shown inside");
   if (!open_sources(&box) || !open_devices(&box)) return false;
+  snprintf(step, capacity, "show a shared directory");
+  if (!open_layers(&box, request->identities)) return false;
   snprintf(step, capacity, "make the root directory");
   if (!enter_new_root(&box)) return false;
   for (int index = 1; index < box.count; index++) {

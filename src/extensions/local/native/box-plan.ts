@@ -1,8 +1,7 @@
 /** The file system of one sandbox as the steps that `agent/launch_box.c` takes. Pure: the host comes in by the spec. */
 export interface BoxSpec {
   readonly sandboxDir: string;
-  /** Directory in `sandboxDir` that is `/workspace`. */
-  readonly workspaceName: string;
+  readonly workspace: Workspace;
   /** Directory in `sandboxDir` that is `/home/user`. */
   readonly homeName: string;
   /** From `prepareEtcDirectory`, once for all sandboxes; becomes `/etc` of those without an image. */
@@ -12,6 +11,22 @@ export interface BoxSpec {
   /** `ranged`: there is a root inside, who has a home. */
   readonly mode: 'ranged' | 'single';
 }
+
+/** What `/workspace` is. */
+export type Workspace =
+  /** A directory in `sandboxDir`. */
+  | { readonly kind: 'own'; readonly name: string }
+  /**
+   * A directory shared with other sandboxes, whose ids are those inside, and two directories in `sandboxDir` for what this
+   * sandbox changes of it; in `ranged` mode only. No path of theirs holds a character of `LAYER_PATH_FORBIDS`.
+   */
+  | { readonly kind: 'layered'; readonly shared: string; readonly upper: string; readonly work: string };
+
+/** What the launcher calls the step that fails where this kernel or file system cannot lay directories over each other. */
+export const LAYER_STEP = 'show a shared directory';
+
+/** An overlay takes its directories as a list of its own syntax. */
+export const LAYER_PATH_FORBIDS = /[:,\\]/;
 
 export interface PreparedEtc {
   readonly directory: string;
@@ -37,6 +52,7 @@ type Step =
   | readonly ['B' | 'R', inside: string, source: string]
   | readonly ['D' | 'P' | 'V' | 'O', inside: string]
   | readonly ['L', inside: string, target: string]
+  | readonly ['Y', inside: string, shared: string, upper: string, work: string]
   | readonly ['T', inside: string, bytes: string, mode: string];
 
 const inside = (path: string): string => path.slice(1);
@@ -66,6 +82,11 @@ function imageRoot(spec: BoxSpec, root: SandboxRoot & { kind: 'image' }): Step[]
   ];
 }
 
+function workspace({ sandboxDir, workspace: made }: BoxSpec): Step {
+  if (made.kind === 'own') return ['B', 'workspace', `${sandboxDir}/${made.name}`];
+  return ['Y', 'workspace', made.shared, `${sandboxDir}/${made.upper}`, `${sandboxDir}/${made.work}`];
+}
+
 function steps(spec: BoxSpec): Step[] {
   return [
     ...(spec.root.kind === 'host' ? hostRoot(spec, spec.root) : imageRoot(spec, spec.root)),
@@ -74,7 +95,7 @@ function steps(spec: BoxSpec): Step[] {
     temporary('dev/shm', spec.tmpBytes, '1777'),
     temporary('tmp', spec.tmpBytes, '1777'),
     ...(spec.mode === 'ranged' ? [temporary('root', spec.tmpBytes, '700')] : []),
-    ['B', 'workspace', `${spec.sandboxDir}/${spec.workspaceName}`],
+    workspace(spec),
     ['B', 'home/user', `${spec.sandboxDir}/${spec.homeName}`],
     /* What is left writable has a size. */
     ['O', 'dev'],
