@@ -72,8 +72,9 @@ async function waitUntilReady(inside: Inside, socketPath: () => string): Promise
   }
 }
 
+/** One of them may have ended by the end of the other. */
 const signalled = (signal: string, files: string) =>
-  `for file in ${files}; do read -r pid <"$file"; kill -${signal} "$pid"; done`;
+  `for file in ${files}; do read -r pid <"$file"; kill -${signal} "$pid" || [ ! -d "/proc/$pid" ]; done`;
 const gone = (file: string) => `read -r pid <${file}; while [ -d "/proc/$pid" ]; do sleep 0.02; done`;
 const DAEMON = '/run/docker.pid';
 const LOG = '/var/log/dockerd.log';
