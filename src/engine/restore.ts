@@ -10,6 +10,8 @@ export interface Restoring {
   readonly restoredFrom: RestoredFrom;
   /** What the archive itself rejected with, however the extension told it. */
   failure(): unknown;
+  /** Rejects when the archive is not what was written: then nothing that was found in it means anything. */
+  prove(signal: AbortSignal): Promise<void>;
 }
 
 function leftOut(
@@ -56,5 +58,6 @@ export async function openRestore({ engine, extension, record }: StepInput): Pro
     source: { snapshotId, parts: snapshot.manifest.parts.filter(wants), read },
     restoredFrom: { snapshotId, leftOut: leftOut(snapshot, kinds, record) },
     failure: () => failure,
+    prove: (signal) => engine.snapshots.prove(snapshot, signal),
   };
 }

@@ -64,6 +64,7 @@ export const provision: Step = {
       handle = await ask(input, restoring?.source ?? null);
     } catch (error) {
       if (restoring?.failure() != null) throw restoring.failure();
+      if (error instanceof ExtensionError && error.kind === 'invalid') await restoring?.prove(input.signal);
       const unclear = error instanceof ExtensionError && ['ambiguous', 'conflict'].includes(error.kind);
       if (!unclear) throw error;
       handle = await resolveAmbiguity(input, error as ExtensionError);

@@ -33,6 +33,8 @@ export interface SnapshotArchives {
     wants: (part: SnapshotPart) => boolean,
     signal: AbortSignal,
   ): AsyncIterable<RestoredPart>;
+  /** Rejects with `snapshot_corrupt` unless the file is, byte for byte, what was written. */
+  prove(record: SnapshotRecord, signal: AbortSignal): Promise<void>;
   /** Safe to repeat. */
   remove(id: string): Promise<void>;
   /** Removes what a crash left: drafts, and files of which nothing is known. Only while nobody writes. */

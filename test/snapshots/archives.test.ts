@@ -92,7 +92,7 @@ describe('an archive', () => {
         volume,
         [
           { name: 'top/', type: 'directory', mode: 0o2770, uid: 999, gid: 999 },
-          { name: 'top/x', mode: 0o700, pax: { uid: '300000', gid: '300000' }, text: 'content of x' },
+          { name: 'top/x', mode: 0o700, uid: 300_000, gid: 300_000, text: 'content of x' },
         ],
       ],
     ]);

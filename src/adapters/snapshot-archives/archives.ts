@@ -1,55 +1,46 @@
 /** Snapshots as files below one directory: `<id>.tar.zst`, and `<id>.partial` while one is written. */
-import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { constants, createZstdCompress } from 'node:zlib';
-import type { Pack } from 'tar-stream';
 import { SandboxerError } from '../../domain/errors.ts';
 import { EntryRefusal } from '../../domain/snapshot/entry-rules.ts';
 import { isSnapshotId, type SnapshotManifest, type SnapshotSums } from '../../domain/snapshot/manifest.ts';
 import { asSentence } from '../../domain/text.ts';
 import type { CapturedPart, RestoredPart } from '../../ports/snapshot.ts';
-import type { SnapshotArchives, WrittenArchive } from '../../ports/snapshot-archives.ts';
-import { bytesOf, inPieces, newArchive, PIECE_BYTES, putText } from './entries.ts';
+import type { SnapshotArchives, SnapshotRecord, WrittenArchive } from '../../ports/snapshot-archives.ts';
+import { Damage } from './damage.ts';
+import { writeFrames } from './frames.ts';
 import { ARCHIVE_LIMITS, type ArchiveLimits, bloat } from './limits.ts';
-import { Damage, MANIFEST_ENTRY, readParts, SUMS_ENTRY } from './reader.ts';
-import { writePart } from './writer.ts';
+import { MANIFEST_ENTRY, proveFile, readParts, SUMS_ENTRY } from './reader.ts';
+import { type Pieces, TAR_END, textEntry } from './tar-writer.ts';
+import { packPart } from './writer.ts';
 
-/** Small enough to keep up with a disk, and far better than none. */
-const COMPRESSION_LEVEL = 3;
 const ARCHIVE_SUFFIX = '.tar.zst';
 const DRAFT_SUFFIX = '.partial';
-/** Never far from the time of writing; in the archive there is no use for it. */
-const NO_TIME = new Date(0);
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
-function putJson(archive: Pack, name: string, value: object): Promise<void> {
-  return putText(archive, { name, mtime: NO_TIME, mode: 0o600, type: 'file' }, JSON.stringify(value));
-}
-
-async function fill(
-  archive: Pack,
+/** The whole archive; `done` gets the sums before the last of them. */
+async function* content(
+  pieces: Pieces,
   manifest: SnapshotManifest,
   parts: readonly CapturedPart[],
   limits: ArchiveLimits,
   signal: AbortSignal,
-): Promise<SnapshotSums> {
-  await putJson(archive, MANIFEST_ENTRY, manifest);
+  done: (sums: SnapshotSums) => void,
+): AsyncGenerator<Buffer> {
+  yield* pieces.put(textEntry(MANIFEST_ENTRY, JSON.stringify(manifest)));
   const budget = { entries: limits.entries, bytes: limits.bytes };
   const sums: SnapshotSums = { parts: [] };
   for (const { part, open: openPart } of parts) {
     signal.throwIfAborted();
-    sums.parts.push(await writePart(archive, part, await openPart(signal), limits, budget));
+    sums.parts.push(yield* packPart(pieces, part, await openPart(signal), limits, budget));
   }
-  await putJson(archive, SUMS_ENTRY, sums);
-  archive.finalize();
-  return sums;
+  yield* pieces.put(textEntry(SUMS_ENTRY, JSON.stringify(sums)));
+  yield* pieces.put(TAR_END);
+  done(sums);
+  yield pieces.rest();
 }
 
 async function flushDirectory(directory: string): Promise<void> {
@@ -104,6 +95,14 @@ class DirectoryArchives implements SnapshotArchives {
       yield { part, open: (top) => rethrown(open(top), told) };
   }
 
+  async prove(record: SnapshotRecord, signal: AbortSignal): Promise<void> {
+    try {
+      await proveFile(this.#path(record.id, ARCHIVE_SUFFIX), record, signal);
+    } catch (error) {
+      throw signal.aborted ? signal.reason : damageError(record.id, error);
+    }
+  }
+
   async remove(id: string): Promise<void> {
     await rm(this.#path(id, ARCHIVE_SUFFIX), { force: true });
   }
@@ -131,39 +130,21 @@ class DirectoryArchives implements SnapshotArchives {
     parts: readonly CapturedPart[],
     signal: AbortSignal,
   ): Promise<WrittenArchive> {
-    const archive = newArchive();
-    const hash = createHash('sha256');
-    let inBytes = 0;
-    let fileBytes = 0;
-    const after = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        hash.update(chunk);
-        fileBytes += chunk.length;
-        done(null, chunk);
-      },
-    });
-    const compress = createZstdCompress({
-      chunkSize: PIECE_BYTES,
-      params: { [constants.ZSTD_c_compressionLevel]: COMPRESSION_LEVEL },
-    });
-    async function* content() {
-      for await (const piece of inPieces(bytesOf(archive), PIECE_BYTES)) {
-        inBytes += piece.length;
-        yield piece;
-      }
+    let sums: SnapshotSums = { parts: [] };
+    const all = (pieces: Pieces) =>
+      content(pieces, manifest, parts, this.#limits, signal, (found) => {
+        sums = found;
+      });
+    const file = await open(draft, 'wx', 0o600);
+    try {
+      const { inBytes, fileBytes, sha256 } = await writeFrames(file, all, signal);
+      const why = bloat(this.#limits, inBytes, fileBytes);
+      if (why !== null) throw new SandboxerError('snapshot_too_large', `The sandbox holds ${why}.`);
+      await file.sync();
+      return { fileBytes, sha256, sums };
+    } finally {
+      await file.close();
     }
-    const file = createWriteStream(draft, { flags: 'wx', mode: 0o600, flush: true });
-    const stop = new AbortController();
-    const either = AbortSignal.any([signal, stop.signal]);
-    const writing = pipeline(content, compress, after, file, { signal: either });
-    const filling = fill(archive, manifest, parts, this.#limits, either);
-    const sums = await bothOf(filling, writing, (error) => {
-      stop.abort(error);
-      archive.destroy(error);
-    });
-    const why = bloat(this.#limits, inBytes, fileBytes);
-    if (why !== null) throw new SandboxerError('snapshot_too_large', `The sandbox holds ${why}.`);
-    return { fileBytes, sha256: hash.digest('hex'), sums };
   }
 
   #path(id: string, suffix: string): string {
@@ -181,28 +162,6 @@ async function* rethrown<Item>(
   } catch (error) {
     throw told(error);
   }
-}
-
-/** Waits for both; of two failures, the one that came first is what is told. */
-async function bothOf<Result>(
-  filling: Promise<Result>,
-  writing: Promise<void>,
-  end: (error: Error) => void,
-): Promise<Result> {
-  let first: Error | null = null;
-  const failed = (error: Error) => {
-    first ??= error;
-    end(error);
-  };
-  const [filled] = await Promise.allSettled([
-    filling.catch((error: Error) => {
-      failed(error);
-      throw error;
-    }),
-    writing.catch(failed),
-  ]);
-  if (first !== null) throw first;
-  return (filled as PromiseFulfilledResult<Result>).value;
 }
 
 function damageError(id: string, error: unknown): unknown {

@@ -1,13 +1,9 @@
 /** THE reader of archives: every restore goes through it. Nothing it is given is believed. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { createZstdDecompress } from 'node:zlib';
-import { extract } from 'tar-stream';
 import type { z } from 'zod';
-import { EntryRefusal } from '../../domain/snapshot/entry-rules.ts';
+import { type CheckedEntry, EntryRefusal, type EntryRules } from '../../domain/snapshot/entry-rules.ts';
 import {
   partName,
   partPrefix,
@@ -18,85 +14,91 @@ import {
 } from '../../domain/snapshot/manifest.ts';
 import type { RestoredPart } from '../../ports/snapshot.ts';
 import type { SnapshotRecord } from '../../ports/snapshot-archives.ts';
-import {
-  bytesOf,
-  EntryQueue,
-  newArchive,
-  PIECE_BYTES,
-  putEntry,
-  rawEntry,
-  type TarEntry,
-} from './entries.ts';
+import { ByteSource } from './byte-source.ts';
+import { Damage } from './damage.ts';
+import { readFrames } from './frames.ts';
 import { type ArchiveLimits, bloat } from './limits.ts';
+import { TarReader } from './tar-reader.ts';
+import { Pieces, putEntries, TAR_END } from './tar-writer.ts';
 import { rulesFor } from './writer.ts';
 
 export const MANIFEST_ENTRY = 'manifest.json';
 export const SUMS_ENTRY = 'sums.json';
+const READ_BYTES = 1024 * 1024;
+const PIECE_BYTES = 256 * 1024;
 
-/** Why an archive is not what was written; a part of a sentence. */
-export class Damage extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'Damage';
+/** The file as it is stored. */
+class StoredFile {
+  bytes = 0;
+  readonly #path: string;
+  readonly #hash = createHash('sha256');
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async *read(signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    for await (const chunk of createReadStream(this.#path, { highWaterMark: READ_BYTES, signal })) {
+      this.#hash.update(chunk);
+      this.bytes += chunk.length;
+      yield chunk;
+    }
+  }
+
+  /** Once all of it was read. */
+  prove(record: SnapshotRecord): void {
+    if (this.bytes !== record.fileBytes)
+      throw new Damage(`it has ${this.bytes} bytes instead of ${record.fileBytes}`);
+    if (this.#hash.digest('hex') !== record.sha256) throw new Damage('its content is not what was written');
   }
 }
 
-/** The file, hashed, unpacked and held to the limits. */
+/** Reads all of it and looks at nothing but its sum. Rejects like `readParts`. */
+export async function proveFile(path: string, record: SnapshotRecord, signal: AbortSignal): Promise<void> {
+  const file = new StoredFile(path);
+  for await (const _ of file.read(signal));
+  file.prove(record);
+}
+
+/** The file, unpacked and held to the limits. */
 class Source {
-  readonly reader = extract();
-  readonly fed: Promise<void>;
-  readonly #hash = createHash('sha256');
-  #inBytes = 0;
+  readonly tar: TarReader;
+  readonly file: StoredFile;
+  readonly #limits: ArchiveLimits;
   #outBytes = 0;
 
-  constructor(file: string, limits: ArchiveLimits, signal: AbortSignal) {
-    const count = new Transform({
-      transform: (chunk: Buffer, _encoding, done) => {
-        this.#hash.update(chunk);
-        this.#inBytes += chunk.length;
-        done(null, chunk);
-      },
-    });
-    const hold = new Transform({
-      transform: (chunk: Buffer, _encoding, done) => {
-        this.#outBytes += chunk.length;
-        const why = bloat(limits, this.#outBytes, this.#inBytes);
-        if (why === null) done(null, chunk);
-        else done(new Damage(`it holds ${why}`));
-      },
-    });
-    const bytes: Readable = createReadStream(file, { highWaterMark: PIECE_BYTES });
-    this.fed = pipeline(bytes, count, createZstdDecompress({ chunkSize: PIECE_BYTES }), hold, this.reader, {
-      signal,
-    });
-    this.fed.catch(() => undefined); // told by `finish`, or by the entries
+  constructor(path: string, limits: ArchiveLimits, signal: AbortSignal) {
+    this.#limits = limits;
+    this.file = new StoredFile(path);
+    this.tar = new TarReader(this.#content(new ByteSource(this.file.read(signal))));
   }
 
-  async finish(record: SnapshotRecord): Promise<void> {
-    await this.fed;
-    if (this.#inBytes !== record.fileBytes)
-      throw new Damage(`it has ${this.#inBytes} bytes instead of ${record.fileBytes}`);
-    if (this.#hash.digest('hex') !== record.sha256) throw new Damage('its content is not what was written');
-  }
-
-  close(): void {
-    this.reader.destroy();
+  async *#content(stored: ByteSource): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const piece of readFrames(stored)) {
+        this.#outBytes += piece.length;
+        const why = bloat(this.#limits, this.#outBytes, this.file.bytes);
+        if (why !== null) throw new Damage(`it holds ${why}`);
+        yield piece;
+      }
+    } finally {
+      await stored.close();
+    }
   }
 }
 
 async function readJson<Schema extends z.ZodType>(
-  queue: EntryQueue,
+  tar: TarReader,
   name: string,
   schema: Schema,
   limits: ArchiveLimits,
 ): Promise<z.output<Schema>> {
-  const entry = await queue.take();
+  const entry = await tar.take();
   if (entry === null) throw new Damage(`it ends before ${name}`);
-  const { header } = entry;
-  if (header.name !== name || header.type !== 'file') throw new Damage(`${name} is not where it must be`);
-  if ((header.size ?? 0) > limits.manifestBytes) throw new Damage(`${name} is too large`);
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of entry as AsyncIterable<Uint8Array>) chunks.push(chunk);
+  if (entry.name !== name || entry.type !== 'file') throw new Damage(`${name} is not where it must be`);
+  if (entry.sizeBytes > limits.manifestBytes) throw new Damage(`${name} is too large`);
+  const chunks: Buffer[] = [];
+  for (let chunk = await tar.content(); chunk !== null; chunk = await tar.content()) chunks.push(chunk);
   try {
     return schema.parse(JSON.parse(Buffer.concat(chunks).toString('utf8')));
   } catch {
@@ -104,47 +106,10 @@ async function readJson<Schema extends z.ZodType>(
   }
 }
 
-/** The name of the entry in its part, or null when it is not of this part. */
-function nameInPart(entry: TarEntry, prefix: string): string | null {
-  const { name } = entry.header;
+/** The name of an entry in its part, or null when it is not of this part. */
+function nameInPart(name: string, prefix: string): string | null {
   if (name === prefix || name === `${prefix}/`) return '';
   return name.startsWith(`${prefix}/`) ? name.slice(prefix.length + 1) : null;
-}
-
-interface Walk {
-  readonly queue: EntryQueue;
-  readonly limits: ArchiveLimits;
-  /** Over all parts. */
-  entries: number;
-  bytes: number;
-}
-
-/** The entries of one part, checked, each given to `use`, which reads its content. */
-async function walkPart(
-  walk: Walk,
-  part: SnapshotPart,
-  use: (entry: ReturnType<ReturnType<typeof rulesFor>['check']>, content: TarEntry) => Promise<void>,
-): Promise<{ entries: number; bytes: number }> {
-  const prefix = partPrefix(part);
-  const rules = rulesFor(part);
-  const found = { entries: 0, bytes: 0 };
-  for (let next = await walk.queue.peek(); next !== null; next = await walk.queue.peek()) {
-    const name = nameInPart(next, prefix);
-    if (name === null) break;
-    const content = (await walk.queue.take())!;
-    const raw = rawEntry(content);
-    const target = raw.type === 'link' ? linkInPart(raw.linkTarget ?? '', prefix) : raw.linkTarget;
-    const entry = rules.check({ ...raw, name, linkTarget: target });
-    found.entries += 1;
-    found.bytes += entry.sizeBytes;
-    walk.entries += 1;
-    walk.bytes += entry.sizeBytes;
-    if (walk.entries > walk.limits.entries)
-      throw new Damage(`it holds more than ${walk.limits.entries} entries`);
-    if (walk.bytes > walk.limits.bytes) throw new Damage(`it holds more than ${walk.limits.bytes} bytes`);
-    await use(entry, content);
-  }
-  return found;
 }
 
 function linkInPart(target: string, prefix: string): string {
@@ -154,6 +119,50 @@ function linkInPart(target: string, prefix: string): string {
 
 type Found = { entries: number; bytes: number };
 
+interface Walk {
+  readonly tar: TarReader;
+  readonly limits: ArchiveLimits;
+  /** Over all parts. */
+  entries: number;
+  bytes: number;
+}
+
+/** The entries of one part, checked. */
+class PartWalk {
+  readonly found: Found = { entries: 0, bytes: 0 };
+  readonly #walk: Walk;
+  readonly #prefix: string;
+  readonly #rules: EntryRules;
+
+  constructor(walk: Walk, part: SnapshotPart) {
+    this.#walk = walk;
+    this.#prefix = partPrefix(part);
+    this.#rules = rulesFor(part);
+  }
+
+  async next(): Promise<CheckedEntry | null> {
+    const { tar, limits } = this.#walk;
+    const raw = await tar.peek();
+    const name = raw === null ? null : nameInPart(raw.name, this.#prefix);
+    if (raw === null || name === null) return null;
+    await tar.take();
+    const target = raw.type === 'link' ? linkInPart(raw.linkTarget ?? '', this.#prefix) : raw.linkTarget;
+    const entry = this.#rules.check({ ...raw, name, linkTarget: target });
+    this.found.entries += 1;
+    this.found.bytes += entry.sizeBytes;
+    this.#walk.entries += 1;
+    this.#walk.bytes += entry.sizeBytes;
+    if (this.#walk.entries > limits.entries) throw new Damage(`it holds more than ${limits.entries} entries`);
+    if (this.#walk.bytes > limits.bytes) throw new Damage(`it holds more than ${limits.bytes} bytes`);
+    return entry;
+  }
+
+  async skip(): Promise<Found> {
+    while ((await this.next()) !== null);
+    return this.found;
+  }
+}
+
 /** One part as a tar stream of its own; `done` gets what was in it once all of it was read. */
 async function* partStream(
   walk: Walk,
@@ -161,20 +170,12 @@ async function* partStream(
   top: string,
   done: (found: Found) => void,
 ): AsyncGenerator<Uint8Array> {
-  const archive = newArchive();
-  const filling = walkPart(walk, part, (entry, content) => putEntry(archive, entry, top, content)).then(
-    (found) => {
-      archive.finalize();
-      return found;
-    },
-    (error: Error) => {
-      archive.destroy(error);
-      throw error;
-    },
-  );
-  filling.catch(() => undefined); // told below, after what was in the stream
-  yield* bytesOf(archive);
-  done(await filling);
+  const pieces = new Pieces(PIECE_BYTES);
+  const entries = new PartWalk(walk, part);
+  yield* putEntries(pieces, walk.tar, top, () => entries.next());
+  yield* pieces.put(TAR_END);
+  yield pieces.rest();
+  done(entries.found);
 }
 
 function checkSums(parts: readonly SnapshotPart[], found: readonly Found[], sums: SnapshotSums): void {
@@ -195,11 +196,11 @@ export async function* readParts(
   signal: AbortSignal,
 ): AsyncGenerator<RestoredPart> {
   const source = new Source(file, limits, signal);
+  const { tar } = source;
   try {
-    const queue = new EntryQueue(source.reader);
-    const manifest = await readJson(queue, MANIFEST_ENTRY, snapshotManifestSchema, limits);
+    const manifest = await readJson(tar, MANIFEST_ENTRY, snapshotManifestSchema, limits);
     if (!isDeepStrictEqual(manifest, record.manifest)) throw new Damage('its manifest is another one');
-    const walk: Walk = { queue, limits, entries: 0, bytes: 0 };
+    const walk: Walk = { tar, limits, entries: 0, bytes: 0 };
     const found: Found[] = [];
     for (const [index, part] of manifest.parts.entries()) {
       if (wants(part)) {
@@ -210,14 +211,14 @@ export async function* readParts(
         yield { part, open };
         if (found[index] === undefined) throw new TypeError(`${partName(part)} was not read to its end`);
       } else {
-        found[index] = await walkPart(walk, part, async (_entry, content) => void content.resume());
+        found[index] = await new PartWalk(walk, part).skip();
       }
     }
-    const sums = await readJson(queue, SUMS_ENTRY, snapshotSumsSchema, limits);
+    const sums = await readJson(tar, SUMS_ENTRY, snapshotSumsSchema, limits);
     checkSums(manifest.parts, found, sums);
-    if ((await queue.take()) !== null) throw new Damage('something follows its end');
-    await source.finish(record);
+    if ((await tar.take()) !== null) throw new Damage('something follows its end');
+    source.file.prove(record);
   } finally {
-    source.close();
+    await tar.close();
   }
 }

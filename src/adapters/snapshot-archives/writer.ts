@@ -1,7 +1,4 @@
 /** One part of a sandbox, from the tar stream that a backend gives into our archive, entry by entry. */
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { extract, type Pack } from 'tar-stream';
 import { SandboxerError } from '../../domain/errors.ts';
 import {
   type CheckedEntry,
@@ -18,8 +15,10 @@ import {
 } from '../../domain/snapshot/manifest.ts';
 import { printable } from '../../domain/text.ts';
 import { ExtensionError } from '../../ports/extension.ts';
-import { EntryQueue, putEntry, rawEntry } from './entries.ts';
+import { Damage } from './damage.ts';
 import type { ArchiveLimits } from './limits.ts';
+import { TarReader } from './tar-reader.ts';
+import { type Pieces, putEntries } from './tar-writer.ts';
 
 const NAMES_SHOWN = 5;
 /** In a workspace everything is the sandbox's user's. */
@@ -107,60 +106,66 @@ function checked(raw: RawEntry, rules: EntryRules, leftOut: LeftOut): CheckedEnt
   }
 }
 
-async function copyEntries(
-  queue: EntryQueue,
-  archive: Pack,
-  part: SnapshotPart,
-  limits: ArchiveLimits,
-  budget: Budget,
-): Promise<SnapshotSums['parts'][number]> {
-  const rules = rulesFor(part);
-  const top = new Top();
-  const leftOut = new LeftOut();
-  let entries = 0;
-  let bytes = 0;
-  for (let next = await queue.take(); next !== null; next = await queue.take()) {
-    const entry = checked(top.relative(rawEntry(next)), rules, leftOut);
-    if (entry === null) {
-      next.resume();
-      continue;
-    }
-    spend(budget, entry, limits);
-    entries += 1;
-    bytes += entry.sizeBytes;
-    await putEntry(archive, entry, partPrefix(part), next);
+/** The checked entries of one part, and what is counted of them. */
+class PartEntries {
+  readonly #tar: TarReader;
+  readonly #rules: EntryRules;
+  readonly #limits: ArchiveLimits;
+  readonly #budget: Budget;
+  readonly #top = new Top();
+  readonly #leftOut = new LeftOut();
+  #entries = 0;
+  #bytes = 0;
+
+  constructor(tar: TarReader, part: SnapshotPart, limits: ArchiveLimits, budget: Budget) {
+    this.#tar = tar;
+    this.#rules = rulesFor(part);
+    this.#limits = limits;
+    this.#budget = budget;
   }
-  if (entries === 0) throw new ExtensionError('transient', `The backend gave nothing of ${partName(part)}.`);
-  return { entries, bytes, left_out: leftOut.sentences() };
+
+  /** The next one that is not left out. */
+  async next(): Promise<CheckedEntry | null> {
+    for (let raw = await this.#tar.take(); raw !== null; raw = await this.#tar.take()) {
+      const entry = checked(this.#top.relative(raw), this.#rules, this.#leftOut);
+      if (entry === null) continue;
+      spend(this.#budget, entry, this.#limits);
+      this.#entries += 1;
+      this.#bytes += entry.sizeBytes;
+      return entry;
+    }
+    return null;
+  }
+
+  get sums(): SnapshotSums['parts'][number] {
+    return { entries: this.#entries, bytes: this.#bytes, left_out: this.#leftOut.sentences() };
+  }
 }
 
-/** Reads `tar` to its end. Rejects with what it rejects with, or with what is wrong with it. */
-export async function writePart(
-  archive: Pack,
+/** Reads `source` to its end into pieces. Rejects with what it rejects with, or with what is wrong with it. */
+export async function* packPart(
+  pieces: Pieces,
   part: SnapshotPart,
-  tar: AsyncIterable<Uint8Array>,
+  source: AsyncIterable<Uint8Array>,
   limits: ArchiveLimits,
   budget: Budget,
-): Promise<SnapshotSums['parts'][number]> {
-  const reader = extract();
-  const feeding = pipeline(Readable.from(tar, { objectMode: false }), reader);
-  feeding.catch(() => undefined); // told below
+): AsyncGenerator<Buffer, SnapshotSums['parts'][number]> {
+  const tar = new TarReader(source);
   try {
-    const sums = await copyEntries(new EntryQueue(reader), archive, part, limits, budget);
-    await feeding;
-    return sums;
+    const entries = new PartEntries(tar, part, limits, budget);
+    yield* putEntries(pieces, tar, partPrefix(part), () => entries.next());
+    if (entries.sums.entries > 0) return entries.sums;
   } catch (error) {
-    reader.destroy();
-    await feeding.catch(() => undefined); // `error` is what came first
-    if (error instanceof EntryRefusal) {
-      throw new ExtensionError(
-        'bug',
-        `The backend gave something else than ${partName(part)}: ${error.message}.`,
-        {
-          cause: error,
-        },
-      );
-    }
-    throw error;
+    if (!(error instanceof EntryRefusal) && !(error instanceof Damage)) throw error;
+    throw new ExtensionError(
+      'bug',
+      `The backend gave something else than ${partName(part)}: ${error.message}.`,
+      {
+        cause: error,
+      },
+    );
+  } finally {
+    await tar.close();
   }
+  throw new ExtensionError('transient', `The backend gave nothing of ${partName(part)}.`);
 }

@@ -18,14 +18,15 @@ export type EntryType = 'directory' | 'file' | 'symlink' | 'link';
 export interface RawEntry {
   /** Relative to the part. */
   readonly name: string;
-  readonly type: string | null | undefined;
+  readonly type: string;
   readonly sizeBytes: number;
   readonly modeBits: number;
   readonly modifiedAtS: number;
   readonly userId: number;
   readonly groupId: number;
   readonly linkTarget: string | null;
-  readonly extensions: Readonly<Record<string, string>>;
+  /** Its content is not what follows, but how to put it together. */
+  readonly isSparse: boolean;
 }
 
 export interface CheckedEntry {
@@ -86,11 +87,11 @@ const SPECIAL: Readonly<Record<string, string>> = {
 };
 
 function typeOf(raw: RawEntry): EntryType {
-  const type = TYPES[raw.type ?? ''];
+  const type = TYPES[raw.type];
   if (type !== undefined) return type;
-  const special = SPECIAL[raw.type ?? ''];
+  const special = SPECIAL[raw.type];
   if (special !== undefined) throw new EntryRefusal('special', raw.name, special);
-  throw hostile(raw.name, `is of the unknown type ${printable(String(raw.type), 20)}`);
+  throw hostile(raw.name, `is of the unknown type ${printable(raw.type, 20)}`);
 }
 
 function whole(value: number, maximum: number): number {
@@ -112,8 +113,7 @@ export class EntryRules {
     const parts = pathParts(raw.name);
     const path = parts.join('/');
     const type = typeOf(raw);
-    if (Object.keys(raw.extensions).some((name) => name.startsWith('GNU.sparse')))
-      throw hostile(raw.name, 'is a sparse file');
+    if (raw.isSparse) throw hostile(raw.name, 'is a sparse file');
     if (path.includes('\ufffd')) throw new EntryRefusal('special', path, 'has a name that is not UTF-8');
     if (!Number.isSafeInteger(raw.sizeBytes) || raw.sizeBytes < 0 || (type !== 'file' && raw.sizeBytes !== 0))
       throw hostile(path, 'has a size that cannot be');

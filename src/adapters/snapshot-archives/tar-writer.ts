@@ -1,0 +1,86 @@
+import type { CheckedEntry } from '../../domain/snapshot/entry-rules.ts';
+import { BLOCK_BYTES, encodeHeader, paddingOf } from './tar-header.ts';
+import type { TarReader } from './tar-reader.ts';
+
+const ZEROS = Buffer.alloc(BLOCK_BYTES);
+export const TAR_END = Buffer.alloc(2 * BLOCK_BYTES);
+const NONE: readonly Buffer[] = [];
+
+/** Gathers bytes, however small, into pieces of one size. */
+export class Pieces {
+  readonly #bytes: number;
+  readonly #free: Buffer[] = [];
+  #piece: Buffer;
+  #used = 0;
+
+  constructor(pieceBytes: number) {
+    this.#bytes = pieceBytes;
+    this.#piece = Buffer.allocUnsafeSlow(pieceBytes);
+  }
+
+  /** Takes a copy; answers the pieces that became full. */
+  put(bytes: Uint8Array): readonly Buffer[] {
+    if (this.#used + bytes.length < this.#bytes) {
+      this.#piece.set(bytes, this.#used);
+      this.#used += bytes.length;
+      return NONE;
+    }
+    const full: Buffer[] = [];
+    for (let rest = bytes; rest.length > 0; ) {
+      const fitting = rest.subarray(0, this.#bytes - this.#used);
+      this.#piece.set(fitting, this.#used);
+      this.#used += fitting.length;
+      rest = rest.subarray(fitting.length);
+      if (this.#used === this.#bytes) full.push(this.rest());
+    }
+    return full;
+  }
+
+  /** What is in no full piece yet. */
+  rest(): Buffer {
+    const piece = this.#piece.subarray(0, this.#used);
+    this.#piece = this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#bytes);
+    this.#used = 0;
+    return piece;
+  }
+
+  /** A piece that nobody looks at any more: many large new ones would keep the garbage collector busy. */
+  reuse(piece: Buffer): void {
+    if (piece.length === this.#bytes) this.#free.push(piece);
+  }
+}
+
+/** The entries that `next` answers, below `prefix`, each with the content that `tar` has of it then. */
+export async function* putEntries(
+  pieces: Pieces,
+  tar: TarReader,
+  prefix: string,
+  next: () => Promise<CheckedEntry | null>,
+): AsyncGenerator<Buffer> {
+  for (let entry = await next(); entry !== null; entry = await next()) {
+    for (const full of pieces.put(encodeHeader(entry, prefix))) yield full;
+    if (entry.sizeBytes === 0) continue;
+    for (let chunk = await tar.content(); chunk !== null; chunk = await tar.content())
+      for (const full of pieces.put(chunk)) yield full;
+    for (const full of pieces.put(ZEROS.subarray(0, paddingOf(entry.sizeBytes)))) yield full;
+  }
+}
+
+/** A small file of ours. */
+export function textEntry(path: string, text: string): Buffer {
+  const content = Buffer.from(text);
+  const header = encodeHeader(
+    {
+      path,
+      type: 'file',
+      sizeBytes: content.length,
+      modeBits: 0o600,
+      modifiedAtS: 0,
+      userId: 0,
+      groupId: 0,
+      linkTarget: null,
+    },
+    '',
+  );
+  return Buffer.concat([header, content, ZEROS.subarray(0, paddingOf(content.length))]);
+}
