@@ -8,7 +8,7 @@ import { compose } from '../src/main.ts';
 import { createExtension, STUB_ID } from './stub-extension.ts';
 
 const STUB = {
-  summary: { id: STUB_ID, title: 'Nothing', description: 'Answers at once.' },
+  summary: { id: STUB_ID, title: 'Nothing', description: 'Answers at once.', endsWithMachine: true },
   load: async () => ({ createExtension }),
 };
 

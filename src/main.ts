@@ -105,8 +105,8 @@ export function profileDirectories(environment: Environment, home: string): read
 }
 
 function installedExtensions(): readonly InstalledExtension[] {
-  return Object.values(EXTENSIONS).map(({ manifest, load }) => ({
-    summary: { id: manifest.id, title: manifest.title, description: manifest.description },
+  return Object.values(EXTENSIONS).map(({ manifest: { id, title, description, endsWithMachine }, load }) => ({
+    summary: { id, title, description, endsWithMachine },
     load,
   }));
 }

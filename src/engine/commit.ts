@@ -46,6 +46,47 @@ async function reserve(
   throw new RangeError('a record needs a draft');
 }
 
+export interface CommitOptions {
+  /** What belongs into the same transaction; false when there is nothing to do. */
+  readonly alongside?: (transaction: StoreTransaction) => Promise<boolean>;
+  /**
+   * Called once with a record that was written, as soon as its backend may be asked for what it intends. Where the
+   * backend ends with the machine that is before the commit is on the disk, and so before this resolves: a power
+   * cut that takes the intent takes the effect along. Must not throw.
+   */
+  readonly begin?: (record: SandboxRecord) => void;
+}
+
+const NOTHING_ELSE = async () => true;
+
+interface Written {
+  readonly before: SandboxRecord | null;
+  readonly record: SandboxRecord;
+  readonly events: Parameters<StoreTransaction['appendEvents']>[2];
+  readonly nowMs: number;
+}
+
+/** Commits what `work` writes, begins it as early as its backend allows, and tells of it once it is on the disk. */
+async function commit<Result extends Written | null>(
+  engine: EngineContext,
+  begin: CommitOptions['begin'],
+  work: (transaction: StoreTransaction) => Promise<Result>,
+): Promise<Result> {
+  let hasBegun = false;
+  const beginOnce = (written: Result) => {
+    if (hasBegun || written === null || written.record === written.before) return;
+    hasBegun = true;
+    begin?.(written.record);
+  };
+  const beginEarly = (written: Result) => {
+    if (written !== null && engine.extensions.endsWithMachine(written.record.extensionId)) beginOnce(written);
+  };
+  const written = await engine.store.transaction(work, begin === undefined ? undefined : beginEarly);
+  if (written !== null && written.record !== written.before) publish(engine, written);
+  beginOnce(written);
+  return written;
+}
+
 /**
  * Writes a new record with its first events: the first draft whose venue still has a slot. Resolves once durable.
  * Null when `alongside` says that there is nothing to do.
@@ -54,21 +95,19 @@ export async function commitNew(
   engine: EngineContext,
   drafts: readonly SandboxRecord[],
   change: Change,
-  alongside: (transaction: StoreTransaction) => Promise<boolean> = async () => true,
+  { alongside = NOTHING_ELSE, begin }: CommitOptions = {},
 ): Promise<SandboxRecord | null> {
   const nowMs = engine.clock.nowMs();
-  const written = await engine.store.transaction(async (transaction) => {
+  const written = await commit(engine, begin, async (transaction) => {
     if (!(await alongside(transaction))) return null;
     const draft = await reserve(engine, transaction, drafts);
     const { record: changed, events } = applyChange(draft, change, nowMs);
     const record = withSlot(null, changed);
     await transaction.insertSandbox(record);
     await transaction.appendEvents(record, nowMs, events);
-    return { record, events };
+    return { before: null, record, events, nowMs };
   });
-  if (written === null) return null;
-  publish(engine, null, written.record, nowMs, written.events);
-  return written.record;
+  return written?.record ?? null;
 }
 
 /**
@@ -79,9 +118,9 @@ export async function commitChange(
   engine: EngineContext,
   id: string,
   decide: (current: SandboxRecord) => Change | null,
-  alongside: (transaction: StoreTransaction) => Promise<boolean> = async () => true,
+  { alongside = NOTHING_ELSE, begin }: CommitOptions = {},
 ): Promise<SandboxRecord> {
-  const outcome = await engine.store.transaction(async (transaction) => {
+  const { record } = await commit(engine, begin, async (transaction) => {
     const current = await transaction.getSandbox(id);
     if (current === null) throw notFound(id);
     if (!(await alongside(transaction))) return { before: current, record: current, events: [], nowMs: 0 };
@@ -97,19 +136,10 @@ export async function commitChange(
     await transaction.appendEvents(record, nowMs, events);
     return { before: current, record: { ...record, version: record.version + 1 }, events, nowMs };
   });
-  if (outcome.record !== outcome.before) {
-    publish(engine, outcome.before, outcome.record, outcome.nowMs, outcome.events);
-  }
-  return outcome.record;
+  return record;
 }
 
-function publish(
-  engine: EngineContext,
-  before: SandboxRecord | null,
-  record: SandboxRecord,
-  atMs: number,
-  events: Parameters<StoreTransaction['appendEvents']>[2],
-): void {
+function publish(engine: EngineContext, { before, record, events, nowMs: atMs }: Written): void {
   const first = record.eventSequence - events.length + 1;
   engine.bus.committed({
     before,

@@ -40,20 +40,18 @@ export async function whyOver(
 }
 
 /**
- * Ends a record whose time has come: state `expired`, and its destroy run, in one commit. Answers the record with
- * the run to start, or null where it may live on (an idle one that was used, or was ended by somebody else).
+ * Ends a record whose time has come: state `expired`, and its destroy run, in one commit, and then `begin`s that.
+ * It may live on where it was used while idle, or was ended by somebody else.
  */
 export async function expireIfOver(
   engine: EngineContext,
   record: SandboxRecord,
-): Promise<SandboxRecord | null> {
+  begin: (expired: SandboxRecord) => void,
+): Promise<void> {
   const { cause, lastActivityAtMs } = await whyOver(engine, record);
-  let expired = false;
-  const after = await commitChange(engine, record.id, (current) => {
+  const decide = (current: SandboxRecord) => {
     if (current.version !== record.version) return null;
-    if (cause === null) return { patch: { lastActivityAtMs } };
-    expired = true;
-    return beginExpiry(engine, cause);
-  });
-  return expired ? after : null;
+    return cause === null ? { patch: { lastActivityAtMs } } : beginExpiry(engine, cause);
+  };
+  await commitChange(engine, record.id, decide, cause === null ? {} : { begin });
 }

@@ -57,8 +57,7 @@ export class Reaper {
     const due = await this.#engine.store.listDue(this.#engine.clock.nowMs(), LIMITS.reaperBatch);
     await Promise.all(
       due.map(async (record) => {
-        const expired = await expireIfOver(this.#engine, record);
-        if (expired !== null) this.#runner.start(expired);
+        await expireIfOver(this.#engine, record, (expired) => this.#runner.start(expired));
       }),
     );
     return due.length;

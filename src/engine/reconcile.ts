@@ -100,12 +100,15 @@ export class Reconciler {
     const seen = await observe(this.#engine, extension, referenceOf(record), signal);
     const lost = describeLoss(seen);
     if (lost === null) return true;
-    const failed = await commitChange(this.#engine, record.id, (current) =>
-      current.version === record.version
-        ? beginFailure(this.#engine, { code: 'sandbox_unreachable', message: lost })
-        : null,
+    await commitChange(
+      this.#engine,
+      record.id,
+      (current) =>
+        current.version === record.version
+          ? beginFailure(this.#engine, { code: 'sandbox_unreachable', message: lost })
+          : null,
+      { begin: (failed) => this.#runner.start(failed) },
     );
-    this.#runner.start(failed);
     return false;
   }
 }

@@ -16,6 +16,8 @@ import type { StepResult, StepTable } from './step.ts';
 
 interface Active {
   runId: string;
+  /** As last known: what was committed, and what provisional steps have learnt since. */
+  record: SandboxRecord;
   readonly controller: AbortController;
   readonly done: Promise<void>;
   failure: SandboxerError | null;
@@ -73,6 +75,7 @@ export class Runner {
     const controller = new AbortController();
     const active: Active = {
       runId,
+      record,
       controller,
       failure: null,
       done: Promise.resolve().then(() => this.#drive(record, active, previous?.done)),
@@ -85,14 +88,15 @@ export class Runner {
    * driven (the store, a defect), or with the signal's reason.
    */
   async settled(id: string, signal: AbortSignal): Promise<SandboxRecord> {
-    let record = await requireSandbox(this.#engine, id);
+    const known = this.#active.get(id)?.record;
+    let record = known === undefined || isSettled(known) ? await this.#read(id) : known;
     while (!isSettled(record)) {
-      this.start(record);
+      if (!this.#active.has(id)) this.start(record);
       const active = this.#active.get(id);
       if (active === undefined) {
         throw new SandboxerError('cancelled', 'The process is stopping; the work goes on later.');
       }
-      record = (await this.#changed(id, active, signal)) ?? (await requireSandbox(this.#engine, id));
+      record = (await this.#changed(id, active, signal)) ?? (await this.#read(id));
       if (active.failure !== null) throw active.failure;
     }
     return record;
@@ -125,6 +129,20 @@ export class Runner {
 
   get activeCount(): number {
     return this.#active.size;
+  }
+
+  /** From the store, or what was committed while that was asked: a run that has ended is never begun again. */
+  async #read(id: string): Promise<SandboxRecord> {
+    let committed: SandboxRecord | null = null;
+    const stopListening = this.#engine.bus.onCommitted(({ record }) => {
+      if (record.id === id) committed = record;
+    });
+    try {
+      const read = await requireSandbox(this.#engine, id);
+      return committed ?? read;
+    } finally {
+      stopListening();
+    }
   }
 
   /** The record once it is settled, or null when the run is not driven any more. */
@@ -170,6 +188,7 @@ export class Runner {
       signal.throwIfAborted();
       const { run } = record;
       active.runId = run.id;
+      active.record = record;
       try {
         record = await this.#perform(record, run, signal);
       } catch (error) {

@@ -121,17 +121,19 @@ export const extensionsList = call({
   async run(context) {
     const { extensions } = context.engine.context;
     const items = await Promise.all(
-      extensions.summaries().map(async (summary) => {
-        const extension = await extensions.load(summary.id);
+      extensions.summaries().map(async ({ id, title, description }) => {
+        const extension = await extensions.load(id);
         const [health, capabilities] = await Promise.all([
           extension.health(context.signal),
           extension.capabilities(),
         ]);
         return {
-          ...summary,
+          id,
+          title,
+          description,
           healthy: health.ok,
           reason: health.reason,
-          ...(await slotsOf(context.engine.context, summary.id, capabilities.hosts)),
+          ...(await slotsOf(context.engine.context, id, capabilities.hosts)),
           capabilities: { ...capabilities },
         };
       }),

@@ -149,12 +149,15 @@ export async function record(
       lifecycle: ['provision_started'],
       patch: { run },
     },
-    (transaction) => request.claim(transaction, id, run.id),
+    {
+      alongside: (transaction) => request.claim(transaction, id, run.id),
+      begin(record) {
+        engine.context.crashPoints.reached('create.begin.recorded');
+        engine.runner.start(record);
+      },
+    },
   );
-  if (written === null) return (await request.earlier())!.sandboxId;
-  engine.context.crashPoints.reached('create.begin.recorded');
-  engine.runner.start(written);
-  return written.id;
+  return written?.id ?? (await request.earlier())!.sandboxId;
 }
 
 /** The answer that the key of the request got before; else what `establish` records, waited for where that was asked. */

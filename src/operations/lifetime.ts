@@ -50,17 +50,16 @@ async function begin(
   const runId = newRunId(engine.context);
   let claimed = false;
   engine.context.crashPoints.reached(`${request.operation}.begin.before`);
-  const begun = await commitChange(
-    engine.context,
-    id,
-    (current) => request.begin(current, runId),
-    async (transaction) => {
+  await commitChange(engine.context, id, (current) => request.begin(current, runId), {
+    async alongside(transaction) {
       claimed = await idempotent.claim(transaction, id, runId);
       return claimed;
     },
-  );
-  engine.context.crashPoints.reached(`${request.operation}.begin.recorded`);
-  engine.runner.start(begun);
+    begin(record) {
+      engine.context.crashPoints.reached(`${request.operation}.begin.recorded`);
+      engine.runner.start(record);
+    },
+  });
   return claimed ? runId : ((await idempotent.earlier())?.runId ?? runId);
 }
 
@@ -206,8 +205,7 @@ async function expireOne(
   record: SandboxRecord,
 ): Promise<Pick<z.output<typeof expiryResult>, 'result' | 'detail'>> {
   const { engine, signal } = context;
-  const expired = await expireIfOver(engine.context, record);
-  if (expired !== null) engine.runner.start(expired);
+  await expireIfOver(engine.context, record, (expired) => engine.runner.start(expired));
   const settled = await engine.runner.settled(record.id, signal);
   if (isOver(settled.state)) return { result: 'destroyed', detail: null };
   return { result: 'failed', detail: settled.attention ?? `it is ${settled.state}` };

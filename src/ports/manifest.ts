@@ -40,14 +40,28 @@ const ConfigFieldSchema = z
     { error: 'the default has another type than the field' },
   );
 
-export const ManifestSchema = z.strictObject({
-  id: z.string().regex(/^ext\.[a-z][a-z0-9]*(-[a-z0-9]+)*$/, 'an id is "ext." and a slug'),
-  title: z.string().min(1).max(80),
-  description: z.string().min(1).max(400),
-  /** What it can do at most; `capabilities()` of a running one may say less, never more. */
-  capabilities: CapabilitiesSchema,
-  config: z.record(z.string().regex(/^[a-z][A-Za-z0-9]*$/), ConfigFieldSchema).default({}),
-});
+function isElsewhere({ hosts, pricingModel, persistence }: z.output<typeof CapabilitiesSchema>): boolean {
+  return hosts || pricingModel !== 'self-hosted' || persistence !== 'ephemeral';
+}
+
+export const ManifestSchema = z
+  .strictObject({
+    id: z.string().regex(/^ext\.[a-z][a-z0-9]*(-[a-z0-9]+)*$/, 'an id is "ext." and a slug'),
+    title: z.string().min(1).max(80),
+    description: z.string().min(1).max(400),
+    /** What it can do at most; `capabilities()` of a running one may say less, never more. */
+    capabilities: CapabilitiesSchema,
+    /**
+     * Its sandboxes run on this machine and none outlives a crash of it. The core then asks for an effect before its
+     * intent has reached the disk; what is left on disk of one without a record is in `list`, and swept.
+     */
+    endsWithMachine: z.boolean().default(false),
+    config: z.record(z.string().regex(/^[a-z][A-Za-z0-9]*$/), ConfigFieldSchema).default({}),
+  })
+  .refine(({ endsWithMachine, capabilities }) => !endsWithMachine || !isElsewhere(capabilities), {
+    path: ['endsWithMachine'],
+    error: 'a backend with hosts, a bill or persistence does not end with this machine',
+  });
 
 export type Manifest = z.output<typeof ManifestSchema>;
 

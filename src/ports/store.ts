@@ -244,7 +244,14 @@ export interface StoreTransaction extends StoreReader {
 }
 
 export interface Store extends StoreReader {
-  transaction<Result>(work: (transaction: StoreTransaction) => Promise<Result>): Promise<Result>;
+  /**
+   * Resolves once a crash of the machine takes nothing of it back. `onCommitted` is told before that, as soon as a
+   * crash of this process takes nothing back; it must not throw. What a unit rejects with waits for the disk too.
+   */
+  transaction<Result>(
+    work: (transaction: StoreTransaction) => Promise<Result>,
+    onCommitted?: (result: Result) => void,
+  ): Promise<Result>;
   listSandboxes(query: SandboxQuery): Promise<Page<SandboxRecord>>;
   /** Records with a run, oldest first. */
   listRuns(limit: number): Promise<readonly SandboxRecord[]>;

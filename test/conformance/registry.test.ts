@@ -39,6 +39,7 @@ describe('a manifest is refused', () => {
       { ...GOOD, capabilities: { ...GOOD.capabilities, isolationLevels: ['hope'] } },
       /isolationLevels\.0/,
     ],
+    ['a metered backend that ends with the machine', { ...GOOD, endsWithMachine: true }, /endsWithMachine: /],
     [
       'a default of another type',
       { ...GOOD, config: { price: { type: 'number', default: 'many', description: 'x' } } },

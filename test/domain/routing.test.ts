@@ -100,6 +100,7 @@ describe('the sweep (P8, T10)', () => {
     ['a record that is over, thing young', { record: { over: true, epoch: 1 }, ageMs: 5 }, 'kill'],
     ['no record, younger than the grace', { ageMs: 5 }, 'watch'],
     ['no record, age unknown', { ageMs: null }, 'watch'],
+    ['no record, age unknown, seen for longer than the grace', { ageMs: null, nowMs: 700_000 }, 'kill'],
     ['a list that is not complete', { listComplete: false }, 'watch'],
     ['seen for the first time', { firstSeenAtMs: null }, 'watch'],
     ['seen twice, too close together', { firstSeenAtMs: 99_000 }, 'watch'],

@@ -127,7 +127,7 @@ function create(world: HostedWorld): CreateExtension {
 
 export function hostedExtension(world: HostedWorld): InstalledExtension {
   return {
-    summary: { id: HOSTED_ID, title: 'Hosted', description: 'A backend with hosts.' },
+    summary: { id: HOSTED_ID, title: 'Hosted', description: 'A backend with hosts.', endsWithMachine: false },
     load: async () => ({ createExtension: create(world) }),
   };
 }

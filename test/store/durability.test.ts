@@ -162,6 +162,61 @@ describe('a flush that fails while the next one waits', () => {
   });
 });
 
+describe('units that need not wait for the disk', () => {
+  it('are told of their commit, and answered with the flush of the turn they share', async () => {
+    const database = new DatabaseSync(':memory:');
+    migrate(database);
+    const flushes: PromiseWithResolvers<void>[] = [];
+    const commits = new GroupCommit(new Connection(database), {
+      batchSize: 1,
+      flush() {
+        flushes.push(Promise.withResolvers());
+        return flushes.at(-1)!.promise;
+      },
+      releaseBallast: () => false,
+      onFatal: () => undefined,
+    });
+    const order: string[] = [];
+    const add = (name: string, onCommitted?: () => void) =>
+      commits
+        .add((transaction) => transaction.insertSandbox(sampleRecord()), onCommitted)
+        .then(() => order.push(`${name} answered`));
+    const second = Promise.withResolvers<void>();
+    const first = add('first', () => {
+      order.push('first told');
+      add('second').then(() => second.resolve());
+    });
+    await expect.poll(() => flushes.length).toBe(1);
+    expect([order, flushes.length]).toEqual([['first told'], 1]);
+    flushes[0]!.resolve();
+    await Promise.all([first, second.promise]);
+    expect(order).toEqual(['first told', 'first answered', 'second answered']);
+  });
+
+  it('are refused when the flush fails, and so is every later read and write', async () => {
+    const database = new DatabaseSync(':memory:');
+    migrate(database);
+    const commits = new GroupCommit(new Connection(database), {
+      batchSize: 8,
+      flush: () => Promise.reject(Object.assign(new Error('input/output error'), { code: 'EIO' })),
+      releaseBallast: () => false,
+      onFatal: () => undefined,
+    });
+    let told = 0;
+    const early = commits.add(
+      (transaction) => transaction.insertSandbox(sampleRecord()),
+      () => {
+        told += 1;
+      },
+    );
+    await expect(early).rejects.toMatchObject({ code: 'store_unavailable' });
+    await expect(commits.durable()).rejects.toMatchObject({ code: 'store_unavailable' });
+    const later = commits.add(async () => 1);
+    await expect(later).rejects.toMatchObject({ code: 'store_unavailable' });
+    expect(told).toBe(1);
+  });
+});
+
 describe('the flusher', () => {
   it('flushes once for all that wait together, and again for what came later', async () => {
     const path = join(directory, 'log');

@@ -27,6 +27,7 @@ export function createLazyRegistry(
   return {
     summaries: () => installed.map(({ summary }) => summary),
     has: (id) => byId.has(id),
+    endsWithMachine: (id) => byId.get(id)?.summary.endsWithMachine ?? false,
     async load(id) {
       const extension = byId.get(id);
       if (extension === undefined) {

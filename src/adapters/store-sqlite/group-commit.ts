@@ -1,11 +1,19 @@
 import type { StoreTransaction } from '../../ports/store.ts';
 import { type Connection, isDiskFull, isFatal, storeError } from './connection.ts';
+import { SharedFlush } from './shared-flush.ts';
 import { createTransaction } from './transaction.ts';
 
 interface Pending {
   readonly work: (transaction: StoreTransaction) => Promise<unknown>;
+  readonly onCommitted: ((value: unknown) => void) | undefined;
   readonly resolve: (value: unknown) => void;
   readonly reject: (reason: unknown) => void;
+}
+
+/** How one unit of work ended: `tell` is for those who need not wait for the disk. */
+interface Outcome {
+  tell(): void;
+  answer(): void;
 }
 
 export interface CommitPolicy {
@@ -27,6 +35,7 @@ export class GroupCommit {
   readonly #connection: Connection;
   readonly #policy: CommitPolicy;
   readonly #transaction: StoreTransaction;
+  readonly #flush: SharedFlush;
   readonly #queue: Pending[] = [];
   #running: Promise<void> | null = null;
   #durable: Promise<void> = Promise.resolve();
@@ -36,11 +45,20 @@ export class GroupCommit {
     this.#connection = connection;
     this.#policy = policy;
     this.#transaction = createTransaction(connection);
+    this.#flush = new SharedFlush(() => policy.flush());
   }
 
-  add<Result>(work: (transaction: StoreTransaction) => Promise<Result>): Promise<Result> {
+  add<Result>(
+    work: (transaction: StoreTransaction) => Promise<Result>,
+    onCommitted?: (result: Result) => void,
+  ): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
-      this.#queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      this.#queue.push({
+        work,
+        onCommitted: onCommitted as Pending['onCommitted'],
+        resolve: resolve as (value: unknown) => void,
+        reject,
+      });
       this.#running ??= this.#drain();
     });
   }
@@ -51,9 +69,10 @@ export class GroupCommit {
     await this.#durable;
   }
 
-  /** Resolves when everything that can be read now would survive a power cut. */
-  durable(): Promise<void> {
-    return this.#durable;
+  /** Resolves when everything that can be read now would survive a power cut; rejects where it will not. */
+  async durable(): Promise<void> {
+    await this.#durable;
+    if (this.#dead !== null) throw storeError(this.#dead);
   }
 
   async #drain(): Promise<void> {
@@ -70,10 +89,10 @@ export class GroupCommit {
       for (const pending of batch) pending.reject(storeError(this.#dead));
       return;
     }
-    const answers: (() => void)[] = [];
+    const outcomes: Outcome[] = [];
     try {
       this.#connection.run('BEGIN IMMEDIATE');
-      for (const pending of batch) answers.push(await this.#attempt(pending, batch.length === 1));
+      for (const pending of batch) outcomes.push(await this.#attempt(pending, batch.length === 1));
       this.#connection.run('COMMIT');
     } catch (error) {
       this.#rollBack();
@@ -82,15 +101,27 @@ export class GroupCommit {
       for (const pending of batch) pending.reject(storeError(error));
       return;
     }
-    this.#durable = this.#answerOnceDurable(batch, answers);
+    for (const { tell } of outcomes) tell();
+    const canWait = batch.every(({ onCommitted }) => onCommitted !== undefined);
+    const onDisk = canWait ? this.#flush.soon() : this.#flush.now();
+    this.#durable = this.#answerOnceDurable(batch, outcomes, onDisk, this.#durable);
   }
 
-  /** Not awaited by the loop: the next units of work are committed while the disk works. Never rejects. */
-  async #answerOnceDurable(batch: readonly Pending[], answers: readonly (() => void)[]): Promise<void> {
+  /**
+   * Not awaited by the loop: the next units of work are committed while the disk works. What was committed earlier is
+   * answered `earlier`. Never rejects.
+   */
+  async #answerOnceDurable(
+    batch: readonly Pending[],
+    outcomes: readonly Outcome[],
+    onDisk: Promise<void>,
+    earlier: Promise<void>,
+  ): Promise<void> {
     try {
-      await this.#policy.flush();
+      await onDisk;
+      await earlier;
       if (this.#dead !== null) throw this.#dead;
-      for (const answer of answers) answer();
+      for (const { answer } of outcomes) answer();
     } catch (error) {
       this.#die(error);
       for (const pending of batch) pending.reject(storeError(error));
@@ -104,18 +135,18 @@ export class GroupCommit {
   }
 
   /** One that is alone needs no savepoint: what it leaves undone is all there is to undo. */
-  async #attempt(pending: Pending, isAlone: boolean): Promise<() => void> {
+  async #attempt(pending: Pending, isAlone: boolean): Promise<Outcome> {
     const run = (sql: string) => this.#connection.run(sql);
     if (!isAlone) run('SAVEPOINT unit');
     try {
       const result = await pending.work(this.#transaction);
       if (!isAlone) run('RELEASE unit');
-      return () => pending.resolve(result);
+      return { tell: () => pending.onCommitted?.(result), answer: () => pending.resolve(result) };
     } catch (error) {
       if (isDiskFull(error) || isFatal(error)) throw error;
       for (const sql of isAlone ? ['ROLLBACK', 'BEGIN IMMEDIATE'] : ['ROLLBACK TO unit', 'RELEASE unit'])
         run(sql);
-      return () => pending.reject(storeError(error));
+      return { tell: () => undefined, answer: () => pending.reject(storeError(error)) };
     }
   }
 

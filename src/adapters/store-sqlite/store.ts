@@ -100,7 +100,7 @@ function build(
   };
   const single = createReader(reader);
   return {
-    transaction: (work) => commits.add(work),
+    transaction: (work, onCommitted) => commits.add(work, onCommitted),
     ...guarded(single, read),
     ...createQueries(reader, read),
     async close() {

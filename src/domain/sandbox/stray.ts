@@ -7,7 +7,7 @@ export interface StrayFacts {
   /** A record holds this id: its state is over, its epoch is the current one or a later one. */
   readonly record: { readonly over: boolean; readonly epoch: number } | null;
   readonly epoch: number;
-  /** Null when the backend does not say. */
+  /** Null when the backend does not say; then it counts from when it was first seen. */
   readonly ageMs: number | null;
   readonly listComplete: boolean;
   /** Null when it was never seen before as a stray. */
@@ -28,7 +28,8 @@ export function judgeStray(facts: StrayFacts): StrayAction {
     return { action: 'leave', reason: 'a live record holds the id' };
   }
   const epochClosed = facts.record !== null && (facts.record.over || facts.epoch < facts.record.epoch);
-  const old = facts.ageMs !== null && facts.ageMs > facts.graceMs;
+  const seenForMs = facts.firstSeenAtMs === null ? 0 : facts.nowMs - facts.firstSeenAtMs;
+  const old = Math.max(facts.ageMs ?? 0, seenForMs) > facts.graceMs;
   if (!epochClosed && !old)
     return { action: 'watch', reason: 'no record holds it, and it is younger than the grace' };
   if (!facts.listComplete) return { action: 'watch', reason: 'the list was not complete' };
