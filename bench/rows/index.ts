@@ -12,3 +12,5 @@ import { g25 } from './g25-start.ts';
 import { g26 } from './g26-restore.ts';
 import { g27 } from './g27-snapshot.ts';
 import { h1, h2 } from './h1-hosts.ts';
+
+export const ROWS: readonly Row[] = [g1, g2, g4, g6, g8, g11, g12, g13, g20, g21, g22, g25, g26, g27, h1, h2];
