@@ -136,10 +136,7 @@ class ComposeExtension implements Extension {
 
   async destroy(reference: Reference, signal: AbortSignal): Promise<void> {
     for (const host of await this.#hostsOf(reference)) {
-      const client = this.#clientOf(host);
-      const place = placeOf(host, reference.name);
-      if (absent(await client.status(place, signal)) !== null) continue;
-      await client.destroy(place, signal);
+      await this.#clientOf(host).destroy(placeOf(host, reference.name), signal);
     }
     this.sessions.forget(reference.name);
   }

@@ -6,7 +6,7 @@ import { type ComposeConfig, readRequest } from './config.ts';
 import { COMPOSE_FILE, compose, composeText, recordOf, recordText, UP_WORDS } from './make-stack.ts';
 import { planRestoredStack } from './stack.ts';
 import type { StackRecord } from './status.ts';
-import { stackMounts, unpackVolume } from './volumes.ts';
+import { stackMounts, unpackVolume, type VolumeMount } from './volumes.ts';
 import { filesOnHost, unpackWorkspace } from './workspace.ts';
 
 export interface RestoreRequest {
@@ -31,15 +31,25 @@ async function writeComposeFile(
   return record;
 }
 
-async function fillVolume(
+/** The volumes of the containers, which are there and do not run yet. */
+async function madeVolumes(
   client: HostClient,
   place: Place,
+  signal: AbortSignal,
+): Promise<readonly VolumeMount[]> {
+  await compose(client, place, ['up', '--no-start'], signal);
+  const stack = { name: place.name, workspace: place.directory };
+  return (await stackMounts(client, stack, signal)).volumes;
+}
+
+async function fillVolume(
+  client: HostClient,
+  volumes: readonly VolumeMount[],
   { part, open }: RestoredPart,
   signal: AbortSignal,
 ): Promise<void> {
   if (part.kind !== 'volume') throw new ExtensionError('invalid', 'The snapshot has its workspace twice.');
-  const stack = { name: place.name, workspace: place.directory };
-  const mount = (await stackMounts(client, stack, signal)).volumes.find(({ volume }) => volume === part.name);
+  const mount = volumes.find(({ volume }) => volume === part.name);
   if (mount === undefined) {
     throw new ExtensionError('invalid', `No service of the Compose file mounts the volume ${part.name}.`);
   }
@@ -55,6 +65,7 @@ export async function restoreStack(
   const { request, source } = making;
   const { signal } = request;
   let record: StackRecord | null = null;
+  let volumes: readonly VolumeMount[] = [];
   for await (const part of source.read(signal)) {
     if (part.part.kind === 'workspace') {
       await unpackWorkspace(client, place, part.open(''), signal);
@@ -62,9 +73,9 @@ export async function restoreStack(
     }
     if (record === null) {
       record = await writeComposeFile(client, place, making);
-      await compose(client, place, ['up', '--no-start'], signal);
+      volumes = await madeVolumes(client, place, signal);
     }
-    await fillVolume(client, place, part, signal);
+    await fillVolume(client, volumes, part, signal);
   }
   record ??= await writeComposeFile(client, place, making);
   await compose(client, place, UP_WORDS, signal);
