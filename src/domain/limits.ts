@@ -68,4 +68,6 @@ export const LIMITS = {
   snapshotRatio: 1_000,
   snapshotRatioFreeBytes: 4 * 1024 * 1024 * 1024,
   snapshotExpiryBatch: 100,
+  restoreBytesInProvisionTime: 256 * 1024 * 1024,
+  restoreBytesPerSecondMin: 1024 * 1024,
 } as const;

@@ -42,6 +42,20 @@ export function newRun(
   };
 }
 
+/** What a sandbox that begins with a snapshot may need beyond the time of a create. */
+export function restoreExtraMsOf({ restoredFrom }: Pick<SandboxRecord, 'restoredFrom'>): number {
+  return restoredFrom?.extraMs ?? 0;
+}
+
+/** The run that makes a sandbox, with the time that what it begins with needs. */
+export function newMakingRun(
+  record: Pick<SandboxRecord, 'restoredFrom'>,
+  ...run: Parameters<typeof newRun>
+): RunRecord {
+  const made = newRun(...run);
+  return { ...made, deadlineAtMs: made.deadlineAtMs + restoreExtraMsOf(record) };
+}
+
 export function beginDestroy(engine: EngineContext, cause: string, runId: string): Change {
   return {
     lifecycle: ['destroy_started'],
@@ -65,7 +79,7 @@ export function beginRecreate(engine: EngineContext, record: SandboxRecord, runI
     patch: {
       desired: 'present',
       attention: null,
-      run: newRun(engine, 'recreate', record.wantsTelemetry, {}, runId),
+      run: newMakingRun(record, engine, 'recreate', record.wantsTelemetry, {}, runId),
     },
   };
 }
@@ -92,6 +106,7 @@ export function beginFailover(
   nextVenue: string,
   why: string,
 ): Change {
-  const run = newRun(engine, 'failover', record.wantsTelemetry, { next_venue: nextVenue, why });
+  const argument = { next_venue: nextVenue, why };
+  const run = newMakingRun(record, engine, 'failover', record.wantsTelemetry, argument);
   return { patch: { run: { ...run, deadlineAtMs: Math.min(run.deadlineAtMs, record.hardCapAtMs) } } };
 }

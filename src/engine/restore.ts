@@ -56,7 +56,7 @@ export async function openRestore({ engine, extension, record }: StepInput): Pro
   }
   return {
     source: { snapshotId, parts: snapshot.manifest.parts.filter(wants), read },
-    restoredFrom: { snapshotId, leftOut: leftOut(snapshot, kinds, record) },
+    restoredFrom: { ...record.restoredFrom, leftOut: leftOut(snapshot, kinds, record) },
     failure: () => failure,
     prove: (signal) => engine.snapshots.prove(snapshot, signal),
   };

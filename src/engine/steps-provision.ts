@@ -4,6 +4,7 @@ import { venueKey } from '../domain/routing/venue.ts';
 import { asSentence } from '../domain/text.ts';
 import { ExtensionError, type Handle, type Observation, type Reachability } from '../ports/extension.ts';
 import type { RestoreSource } from '../ports/snapshot.ts';
+import { restoreExtraMsOf } from './begin.ts';
 import { observe } from './observe.ts';
 import { openRestore } from './restore.ts';
 import { venueOf } from './slots.ts';
@@ -21,6 +22,7 @@ function ownDeadlineMs(input: StepInput): number {
 async function ask(input: StepInput, restore: RestoreSource | null): Promise<Handle> {
   const { engine, extension, record } = input;
   const { name, epoch } = referenceOf(record);
+  const extraMs = restoreExtraMsOf(record);
   return extension.provision({
     name,
     epoch,
@@ -30,8 +32,9 @@ async function ask(input: StepInput, restore: RestoreSource | null): Promise<Han
       'sandboxer-epoch': String(epoch),
       'sandboxer-project': record.consumer.project,
     },
-    ownDeadlineMs: ownDeadlineMs(input),
-    ownDeadlineCapMs: record.ttlMaxMs + LIMITS.provisionTimeoutMs + engine.settings.ownDeadlineMarginMs,
+    ownDeadlineMs: ownDeadlineMs(input) + extraMs,
+    ownDeadlineCapMs:
+      record.ttlMaxMs + LIMITS.provisionTimeoutMs + extraMs + engine.settings.ownDeadlineMarginMs,
     ...(restore === null ? {} : { restore }),
     signal: input.signal,
   });
@@ -150,10 +153,14 @@ export const introspect: Step = {
   },
 };
 
-/** The backend's switch was set at the request; where getting ready took long it is moved to fit `expiresAtMs`. */
+/**
+ * The backend's switch was set at the request, for a large restore far later; where getting ready took long, or could have,
+ * it is moved to fit `expiresAtMs`.
+ */
 async function alignOwnDeadline(input: StepInput, tookMs: number): Promise<void> {
   const { engine, extension, record } = input;
-  if (extension.setOwnDeadline === undefined || tookMs < engine.settings.ownDeadlineMarginMs / 2) return;
+  const isFitting = restoreExtraMsOf(record) === 0 && tookMs < engine.settings.ownDeadlineMarginMs / 2;
+  if (extension.setOwnDeadline === undefined || isFitting) return;
   await extension.setOwnDeadline(referenceOf(record), ownDeadlineMs(input), input.signal);
 }
 

@@ -1,5 +1,6 @@
 import { LIMITS } from '../domain/limits.ts';
 import { parseVenue, venueKey } from '../domain/routing/venue.ts';
+import { restoreExtraMsOf } from './begin.ts';
 import { observe } from './observe.ts';
 import { venueOf } from './slots.ts';
 import { NotYet, referenceOf, type Step, type StepInput } from './step.ts';
@@ -94,7 +95,11 @@ export const nextIncarnation: Step = {
           readyAtMs: null,
           expiresAtMs: null,
           failure: null,
-          hardCapAtMs: input.engine.clock.nowMs() + input.record.ttlMaxMs + LIMITS.provisionTimeoutMs,
+          hardCapAtMs:
+            input.engine.clock.nowMs() +
+            input.record.ttlMaxMs +
+            LIMITS.provisionTimeoutMs +
+            restoreExtraMsOf(input.record),
         },
       },
     };

@@ -4,8 +4,10 @@ import { SANDBOX_ID_BYTES, sandboxId } from '../domain/ids.ts';
 import { LIMITS } from '../domain/limits.ts';
 import { type Profile, profileTimes } from '../domain/profile/profile.ts';
 import { INITIAL_STATE } from '../domain/sandbox/lifecycle.ts';
-import { newRun } from '../engine/begin.ts';
+import { restoreExtraMs } from '../domain/snapshot/restore-time.ts';
+import { newMakingRun, restoreExtraMsOf } from '../engine/begin.ts';
 import { commitNew } from '../engine/commit.ts';
+import type { SnapshotRecord } from '../ports/snapshot-archives.ts';
 import type { SandboxRecord } from '../ports/store.ts';
 import { checkAttention, projectOf } from './access.ts';
 import { guardedInputs } from './host-paths.ts';
@@ -89,7 +91,7 @@ function draft(
     updatedAtMs: nowMs,
     readyAtMs: null,
     expiresAtMs: null,
-    hardCapAtMs: nowMs + times.hardCapMs,
+    hardCapAtMs: nowMs + times.hardCapMs + restoreExtraMsOf(planned),
     lastGrant: null,
     lastActivityAtMs: null,
     dueAtMs: null,
@@ -117,12 +119,12 @@ async function answer(context: OperationContext, id: string, wait: boolean): Pro
   return sandboxView(record!);
 }
 
-/** Records and starts it; answers its id, or that of an earlier request with the same key. `snapshotId`: what to begin with. */
+/** Records and starts it; answers its id, or that of an earlier request with the same key. `snapshot`: what to begin with. */
 export async function record(
   context: OperationContext,
   input: CreateInput,
   request: IdempotentRequest,
-  snapshotId: string | null = null,
+  snapshot: Pick<SnapshotRecord, 'id' | 'sums'> | null = null,
 ): Promise<string> {
   const { engine, signal } = context;
   const { profile } = await engine.context.profiles.get(input.profile);
@@ -130,16 +132,19 @@ export async function record(
   const planned = await plan(
     engine.context,
     profile,
-    { inputs, host: input.host || null, ttl: input.ttl, restored: snapshotId !== null },
+    { inputs, host: input.host || null, ttl: input.ttl, restored: snapshot !== null },
     signal,
   );
   const id = sandboxId(engine.context.entropy.bytes(SANDBOX_ID_BYTES));
   const { choices, ttlMs } = planned;
-  const restoredFrom = snapshotId === null ? null : { snapshotId, leftOut: [] };
+  const restoredFrom =
+    snapshot === null
+      ? null
+      : { snapshotId: snapshot.id, leftOut: [], extraMs: restoreExtraMs(snapshot.sums) };
   const drafts = choices.map((choice) =>
     draft(context, input, profile, { ...choice, ttlMs, id, restoredFrom }),
   );
-  const run = newRun(engine.context, 'create', profile.telemetry);
+  const run = newMakingRun({ restoredFrom }, engine.context, 'create', profile.telemetry);
   engine.context.crashPoints.reached('create.begin.before');
   const written = await commitNew(
     engine.context,

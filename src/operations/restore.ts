@@ -36,10 +36,11 @@ async function establish(
   request: IdempotentRequest,
 ): Promise<string> {
   const { store, profiles } = context.engine.context;
-  const { manifest, project } = await visibleSnapshot(context, input.id);
+  const snapshot = await visibleSnapshot(context, input.id);
+  const { manifest, project } = snapshot;
   const { profile } = await profiles.get(input.profile ?? manifest.profile_id);
   const source = await store.getSandbox(manifest.sandbox_id);
-  const { id, inputs: given, ...rest } = input;
+  const { id: _id, inputs: given, ...rest } = input;
   const asked = createInput.parse({
     ...rest,
     profile: profile.id,
@@ -47,7 +48,7 @@ async function establish(
     actor: source?.consumer.actor,
     project,
   });
-  return record(context, asked, request, id);
+  return record(context, asked, request, snapshot);
 }
 
 export const restore = call({

@@ -78,6 +78,8 @@ export interface RestoredFrom {
   readonly snapshotId: string;
   /** What of the snapshot this sandbox does not have, such as volumes where the backend has none. */
   readonly leftOut: readonly string[];
+  /** How much longer than any other create it may take; missing in records of earlier versions. */
+  readonly extraMs?: number;
 }
 
 export interface SandboxRecord {
