@@ -20,13 +20,14 @@ export class IdempotentRequest {
   readonly #context: OperationContext;
   readonly #scope: string;
   readonly #key: string | null;
+  /** Of the input; empty without a key. */
   readonly #hash: string;
 
   constructor(context: OperationContext, operation: string, input: unknown) {
     this.#context = context;
     this.#scope = `${context.principal.id}/${operation}`;
     this.#key = context.idempotencyKey;
-    this.#hash = createHash('sha256').update(canonical(input)).digest('base64url');
+    this.#hash = this.#key === null ? '' : createHash('sha256').update(canonical(input)).digest('base64url');
     if (
       this.#key !== null &&
       (this.#key === '' || Buffer.byteLength(this.#key) > LIMITS.idempotencyKeyBytes)

@@ -126,7 +126,7 @@ export function sandboxView(record: SandboxRecord): SandboxView {
     state: record.state,
     desired: record.desired,
     epoch: record.epoch,
-    consumer: record.consumer,
+    consumer: { ...record.consumer },
     labels: { ...record.labels },
     reachability:
       record.reachability === null ? null : { ...record.reachability, ports: [...record.reachability.ports] },
@@ -159,7 +159,7 @@ export function sandboxView(record: SandboxRecord): SandboxView {
       order: [...record.route.order],
       candidates: record.route.candidates.map((candidate) => ({ ...candidate })),
     },
-    telemetry: record.telemetry === null ? null : { ...record.telemetry },
+    telemetry: record.telemetry === null ? null : { ...structuredClone(record.telemetry) },
     meter: { estimate_usd: record.estimateMicroUsd / 1e6, actual_usd: record.actualMicroUsd / 1e6 },
   };
 }

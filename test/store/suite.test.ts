@@ -54,6 +54,47 @@ for (const [name, open] of Object.entries(stores)) {
       await store.close();
     });
 
+    it('shows a record as it was last kept, whatever was tried on it since', async () => {
+      const store = open();
+      const first = sampleRecord();
+      const other = sampleRecord();
+      await store.transaction(async (transaction) => {
+        await transaction.insertSandbox(first);
+        await transaction.insertSandbox(other);
+      });
+      const write = (id: string, attention: string, fails: boolean) =>
+        store.transaction(async (transaction) => {
+          const current = await transaction.getSandbox(id);
+          await transaction.updateSandbox({ ...current!, attention });
+          expect(await transaction.getSandbox(id)).toMatchObject({ attention });
+          if (fails) throw new Error('no');
+        });
+      const results = await Promise.allSettled([
+        write(other.id, 'kept', false),
+        write(first.id, 'lost', true),
+        write(first.id, 'kept', false),
+        write(first.id, 'lost too', true),
+      ]);
+      expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected']);
+      for (const { id } of [first, other]) {
+        const kept = { attention: 'kept', version: 2 };
+        expect(await store.getSandbox(id)).toMatchObject(kept);
+        expect(await store.transaction((transaction) => transaction.getSandbox(id))).toMatchObject(kept);
+      }
+      await store.close();
+    });
+
+    it('keeps each of very many records, in and out of mind', async () => {
+      const store = open();
+      const records = Array.from({ length: 1_200 }, () => sampleRecord());
+      await Promise.all(
+        records.map((record) => store.transaction((transaction) => transaction.insertSandbox(record))),
+      );
+      for (const record of [records[0]!, records[600]!, records.at(-1)!])
+        expect(await store.getSandbox(record.id)).toEqual(record);
+      await store.close();
+    });
+
     it('refuses a second record of one id', async () => {
       const store = open();
       const record = sampleRecord();

@@ -1,5 +1,6 @@
-import type { StoreTransaction } from '../../ports/store.ts';
+import type { SandboxRecord, StoreTransaction } from '../../ports/store.ts';
 import { type Connection, isDiskFull, isFatal, storeError } from './connection.ts';
+import { RecordCache } from './record-cache.ts';
 import { SharedFlush } from './shared-flush.ts';
 import { createTransaction } from './transaction.ts';
 
@@ -36,6 +37,7 @@ export class GroupCommit {
   readonly #policy: CommitPolicy;
   readonly #transaction: StoreTransaction;
   readonly #flush: SharedFlush;
+  readonly #cache = new RecordCache();
   readonly #queue: Pending[] = [];
   #running: Promise<void> | null = null;
   #durable: Promise<void> = Promise.resolve();
@@ -44,8 +46,13 @@ export class GroupCommit {
   constructor(connection: Connection, policy: CommitPolicy) {
     this.#connection = connection;
     this.#policy = policy;
-    this.#transaction = createTransaction(connection);
+    this.#transaction = createTransaction(connection, this.#cache);
     this.#flush = new SharedFlush(() => policy.flush());
+  }
+
+  /** The record as last committed, where it is known without asking. */
+  committed(id: string): SandboxRecord | undefined {
+    return this.#cache.committed(id);
   }
 
   add<Result>(
@@ -94,6 +101,7 @@ export class GroupCommit {
       this.#connection.run('BEGIN IMMEDIATE');
       for (const pending of batch) outcomes.push(await this.#attempt(pending, batch.length === 1));
       this.#connection.run('COMMIT');
+      this.#cache.commit();
     } catch (error) {
       this.#rollBack();
       if (isDiskFull(error) && mayRetry && this.#policy.releaseBallast()) return this.#commit(batch, false);
@@ -144,6 +152,7 @@ export class GroupCommit {
       return { tell: () => pending.onCommitted?.(result), answer: () => pending.resolve(result) };
     } catch (error) {
       if (isDiskFull(error) || isFatal(error)) throw error;
+      this.#cache.rollBack();
       for (const sql of isAlone ? ['ROLLBACK', 'BEGIN IMMEDIATE'] : ['ROLLBACK TO unit', 'RELEASE unit'])
         run(sql);
       return { tell: () => undefined, answer: () => pending.reject(storeError(error)) };
@@ -151,6 +160,7 @@ export class GroupCommit {
   }
 
   #rollBack(): void {
+    this.#cache.rollBack();
     try {
       this.#connection.run('ROLLBACK');
     } catch {

@@ -98,7 +98,7 @@ function build(
       throw storeError(error);
     }
   };
-  const single = createReader(reader);
+  const single = createReader(reader, (id) => commits.committed(id));
   return {
     transaction: (work, onCommitted) => commits.add(work, onCommitted),
     ...guarded(single, read),

@@ -1,11 +1,18 @@
 import { SandboxerError } from '../../domain/errors.ts';
-import type { StoreReader, StoreTransaction } from '../../ports/store.ts';
+import type { SandboxRecord, StoreReader, StoreTransaction } from '../../ports/store.ts';
 import { type Connection, isConstraint } from './connection.ts';
+import type { RecordCache } from './record-cache.ts';
 import { hostFromRow, idempotencyFromRow, sandboxColumns, sandboxFromRow, snapshotFromRow } from './rows.ts';
 
-export function createReader(connection: Connection): StoreReader {
+/** `cached` answers a record without asking the database, where it is known. */
+export function createReader(
+  connection: Connection,
+  cached: (id: string) => SandboxRecord | undefined,
+): StoreReader {
   return {
     async getSandbox(id) {
+      const known = cached(id);
+      if (known !== undefined) return known;
       const row = connection.get('SELECT document FROM sandbox WHERE id = ?', id);
       return row === undefined ? null : sandboxFromRow(row);
     },
@@ -44,7 +51,7 @@ type SandboxWrites = Pick<
   'insertSandbox' | 'updateSandbox' | 'appendEvents' | 'takeSlot' | 'releaseSlot'
 >;
 
-function sandboxWrites(connection: Connection): SandboxWrites {
+function sandboxWrites(connection: Connection, cache: RecordCache): SandboxWrites {
   return {
     async insertSandbox(record) {
       try {
@@ -58,32 +65,38 @@ function sandboxWrites(connection: Connection): SandboxWrites {
         if (!isConstraint(error)) throw error;
         throw new SandboxerError('state_conflict', `The id ${record.id} is taken.`, { cause: error });
       }
+      cache.write(record);
       for (const [key, value] of Object.entries(record.labels)) {
         connection.run('INSERT INTO sandbox_label VALUES (?, ?, ?)', record.id, key, value);
       }
     },
     async updateSandbox(record) {
+      const next = { ...record, version: record.version + 1 };
       const changed = connection.run(
         `UPDATE sandbox SET version = ?, project = ?, actor = ?, run_id = ?, profile_id = ?, state = ?,
            has_run = ?, is_live = ?, due_at_ms = ?, document = ? WHERE id = ? AND version = ?`,
-        ...sandboxColumns({ ...record, version: record.version + 1 }),
+        ...sandboxColumns(next),
         record.id,
         record.version,
       );
+      if (changed === 1) cache.write(next);
       return changed === 1;
     },
     async appendEvents(record, atMs, events) {
-      for (const [index, event] of events.entries()) {
-        connection.run(
-          'INSERT INTO event (sandbox_id, sequence, at_ms, type, state, detail) VALUES (?, ?, ?, ?, ?, ?)',
+      if (events.length === 0) return;
+      const row = '(?, ?, ?, ?, ?, ?)';
+      connection.run(
+        `INSERT INTO event (sandbox_id, sequence, at_ms, type, state, detail)
+           VALUES ${Array.from(events, () => row).join(', ')}`,
+        ...events.flatMap((event, index) => [
           record.id,
           record.eventSequence - events.length + index + 1,
           atMs,
           event.type,
           event.state,
           JSON.stringify(event.detail),
-        );
-      }
+        ]),
+      );
     },
     async takeSlot(scope, limit) {
       if (limit < 1) return false;
@@ -131,10 +144,10 @@ function placeWrites(connection: Connection): PlaceWrites {
   };
 }
 
-export function createTransaction(connection: Connection): StoreTransaction {
+export function createTransaction(connection: Connection, cache: RecordCache): StoreTransaction {
   return {
-    ...createReader(connection),
-    ...sandboxWrites(connection),
+    ...createReader(connection, (id) => cache.current(id)),
+    ...sandboxWrites(connection, cache),
     ...placeWrites(connection),
     async insertIdempotency(record) {
       const inserted = connection.run(

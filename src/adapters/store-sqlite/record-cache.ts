@@ -1,0 +1,44 @@
+import type { SandboxRecord } from '../../ports/store.ts';
+
+/** As many as a busy server works on at once; a record is some kilobytes. */
+const CAPACITY = 512;
+
+/**
+ * The records written last, so that one in the middle of its life is not read and parsed again for each step. It
+ * holds because one process writes a home, and all its writes pass here.
+ */
+export class RecordCache {
+  readonly #committed = new Map<string, SandboxRecord>();
+  /** Written in the transaction that is open. */
+  readonly #pending = new Map<string, SandboxRecord>();
+
+  /** As the open transaction sees it; undefined says nothing. */
+  current(id: string): SandboxRecord | undefined {
+    return this.#pending.get(id) ?? this.#committed.get(id);
+  }
+
+  /** As everybody sees it; undefined says nothing. */
+  committed(id: string): SandboxRecord | undefined {
+    return this.#committed.get(id);
+  }
+
+  write(record: SandboxRecord): void {
+    this.#committed.delete(record.id);
+    this.#pending.set(record.id, record);
+  }
+
+  /** What was written is now what everybody sees. */
+  commit(): void {
+    for (const [id, record] of this.#pending) this.#committed.set(id, record);
+    this.#pending.clear();
+    for (const id of this.#committed.keys()) {
+      if (this.#committed.size <= CAPACITY) break;
+      this.#committed.delete(id);
+    }
+  }
+
+  /** Forgets what was written, by others in the same transaction too: the store is asked again. */
+  rollBack(): void {
+    this.#pending.clear();
+  }
+}
