@@ -56,7 +56,7 @@ export async function populate(bench: Bench, home: string, population: Populatio
   const database = openStore(home);
   database.exec('PRAGMA synchronous = OFF');
   const insert = database.prepare(
-    `INSERT INTO sandbox (version, project, actor, run_id, profile_id, state, has_run, is_live, due_at_ms, document, id)
+    `INSERT INTO sandbox (project, actor, run_id, profile_id, version, state, has_run, is_live, due_at_ms, document, id)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const nowMs = Date.now();

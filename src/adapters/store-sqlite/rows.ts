@@ -17,13 +17,16 @@ export function sandboxFromRow(row: Row): SandboxRecord {
   return JSON.parse(String(row.document)) as SandboxRecord;
 }
 
+/** The columns that never change, and then those of `stateColumns`. */
 export function sandboxColumns(record: SandboxRecord): readonly SQLInputValue[] {
+  const { project, actor, run_id: runId } = record.consumer;
+  return [project, actor, runId, record.profileId, ...stateColumns(record)];
+}
+
+/** An index on any column that is set is written anew, whether its value changes or not; so only these are. */
+export function stateColumns(record: SandboxRecord): readonly SQLInputValue[] {
   return [
     record.version,
-    record.consumer.project,
-    record.consumer.actor,
-    record.consumer.run_id,
-    record.profileId,
     record.state,
     record.run === null ? 0 : 1,
     LIVE_STATES.includes(record.state) ? 1 : 0,

@@ -2,7 +2,14 @@ import { SandboxerError } from '../../domain/errors.ts';
 import type { SandboxRecord, StoreReader, StoreTransaction } from '../../ports/store.ts';
 import { type Connection, isConstraint } from './connection.ts';
 import type { RecordCache } from './record-cache.ts';
-import { hostFromRow, idempotencyFromRow, sandboxColumns, sandboxFromRow, snapshotFromRow } from './rows.ts';
+import {
+  hostFromRow,
+  idempotencyFromRow,
+  sandboxColumns,
+  sandboxFromRow,
+  snapshotFromRow,
+  stateColumns,
+} from './rows.ts';
 
 /** `cached` answers a record without asking the database, where it is known. */
 export function createReader(
@@ -56,7 +63,7 @@ function sandboxWrites(connection: Connection, cache: RecordCache): SandboxWrite
     async insertSandbox(record) {
       try {
         connection.run(
-          `INSERT INTO sandbox (version, project, actor, run_id, profile_id, state, has_run, is_live, due_at_ms,
+          `INSERT INTO sandbox (project, actor, run_id, profile_id, version, state, has_run, is_live, due_at_ms,
              document, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           ...sandboxColumns(record),
           record.id,
@@ -73,9 +80,9 @@ function sandboxWrites(connection: Connection, cache: RecordCache): SandboxWrite
     async updateSandbox(record) {
       const next = { ...record, version: record.version + 1 };
       const changed = connection.run(
-        `UPDATE sandbox SET version = ?, project = ?, actor = ?, run_id = ?, profile_id = ?, state = ?,
-           has_run = ?, is_live = ?, due_at_ms = ?, document = ? WHERE id = ? AND version = ?`,
-        ...sandboxColumns(next),
+        `UPDATE sandbox SET version = ?, state = ?, has_run = ?, is_live = ?, due_at_ms = ?, document = ?
+           WHERE id = ? AND version = ?`,
+        ...stateColumns(next),
         record.id,
         record.version,
       );
