@@ -4,6 +4,8 @@ export const LIMITS = {
   profileDepth: 20,
   profileCount: 1_000,
   requestBodyBytes: 1024 * 1024,
+  /** How long a connection without a request is kept. */
+  idleConnectionMs: 60_000,
   requestHeaderBytes: 16 * 1024,
   inputCount: 64,
   inputValueBytes: 4 * 1024,

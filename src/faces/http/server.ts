@@ -65,7 +65,12 @@ function makeServer(parts: AppParts, trusted: boolean): Listening {
     overrideGlobalObjects: true,
   });
   const server = createServer(
-    { maxHeaderSize: LIMITS.requestHeaderBytes, requestTimeout: 0, headersTimeout: 10_000 },
+    {
+      maxHeaderSize: LIMITS.requestHeaderBytes,
+      requestTimeout: 0,
+      headersTimeout: 10_000,
+      keepAliveTimeout: LIMITS.idleConnectionMs,
+    },
     listener,
   );
   const sessions = createSessions(parts, trusted);

@@ -15,6 +15,9 @@ export type Endpoint =
   | { readonly kind: 'socket'; readonly path: string }
   | { readonly kind: 'url'; readonly url: string; readonly token: string };
 
+/** A kept connection ended before a byte of the answer came: the server had closed it, and read nothing. */
+class ConnectionWasOver extends Error {}
+
 type Raw = Readonly<Record<string, unknown>>;
 
 interface Sent {
@@ -144,9 +147,9 @@ export class HttpTransport implements Transport {
     this.#agent.destroy();
   }
 
-  #request(sent: Sent): ClientRequest {
+  #request(sent: Sent, agent: Agent | false): ClientRequest {
     const { signal } = sent;
-    const common = { method: sent.method, agent: this.#agent, ...(signal === undefined ? {} : { signal }) };
+    const common = { method: sent.method, agent, ...(signal === undefined ? {} : { signal }) };
     if (this.#endpoint.kind === 'socket') {
       const headers = { ...sent.headers, host: 'localhost' };
       return httpRequest({ ...common, socketPath: this.#endpoint.path, path: sent.path, headers });
@@ -158,11 +161,37 @@ export class HttpTransport implements Transport {
       : httpRequest(target, { ...common, headers });
   }
 
+  /**
+   * Sends, and once more on a new connection where the server had closed the kept one meanwhile; but only what may
+   * be sent twice: without a body (it reads or removes), or with a key.
+   */
   async #send(sent: Sent, body: string | AsyncIterable<Uint8Array> | null): Promise<IncomingMessage> {
-    const request = this.#request(sent);
+    const mayRepeat = body === null || sent.headers['idempotency-key'] !== undefined;
+    try {
+      return await this.#sendOnce(sent, body, this.#agent);
+    } catch (error) {
+      if (!(error instanceof ConnectionWasOver)) throw error;
+      if (mayRepeat && !sent.signal?.aborted) return this.#sendOnce(sent, body, false);
+      throw this.#unreachable(error, sent.signal);
+    }
+  }
+
+  async #sendOnce(
+    sent: Sent,
+    body: string | AsyncIterable<Uint8Array> | null,
+    agent: Agent | false,
+  ): Promise<IncomingMessage> {
+    const request = this.#request(sent, agent);
+    let bytesBefore = 0;
+    request.once('socket', ({ bytesRead }) => {
+      bytesBefore = bytesRead;
+    });
     const answered = new Promise<IncomingMessage>((resolve, reject) => {
       request.once('response', resolve);
-      request.once('error', (error) => reject(this.#unreachable(error, sent.signal)));
+      request.once('error', (error) => {
+        const wasOver = request.reusedSocket && request.socket?.bytesRead === bytesBefore;
+        reject(wasOver ? new ConnectionWasOver(error.message) : this.#unreachable(error, sent.signal));
+      });
     });
     if (body === null || typeof body === 'string') request.end(body ?? undefined);
     else
