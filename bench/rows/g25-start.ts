@@ -9,12 +9,14 @@ import { newHome, scratchDirectory, stopProcess } from '../kit/server-process.ts
 import { summarize } from '../kit/stats.ts';
 
 const SERVE = 'server, spawn to first 200';
+const EMITTED = 'server from emitted JavaScript, spawn to first 200';
 const BARE = 'bare node:http hello, spawn to first 200';
 const NODE = 'node -e 0';
 const HELP = './sandboxer --help';
 const VERSION = './sandboxer version';
 const ROOT = join(import.meta.dirname, '..', '..');
 const PROGRAM = join(ROOT, 'sandboxer');
+const EMITTED_PROGRAM = join(ROOT, 'dist', 'src', 'faces', 'cli', 'main.js');
 const POLL_MS = 1;
 const PATIENCE_MS = 20_000;
 const HELLO =
@@ -64,6 +66,13 @@ function ends(program: string, words: readonly string[], environment: Readonly<R
   });
 }
 
+/** As the packed package runs it: no types to strip, and a cache of compiled code as the launcher gives. */
+function emitted(home: string, socket: string, cache: string): Contender {
+  const environment = { SANDBOXER_HOME: home, NODE_COMPILE_CACHE: cache };
+  const command = [process.execPath, EMITTED_PROGRAM, 'serve', '--port', '0'] as const;
+  return { name: EMITTED, run: () => untilAnswered(command, environment, socket) };
+}
+
 function serverContenders(bench: Bench, home: string): Contender[] {
   const socket = join(home, 'sandboxer.sock');
   const server = join(import.meta.dirname, '..', 'server.ts');
@@ -74,6 +83,7 @@ function serverContenders(bench: Bench, home: string): Contender[] {
   let turn = 0;
   return [
     { name: SERVE, run: () => untilAnswered(command, { SANDBOXER_HOME: home }, socket) },
+    ...(existsSync(EMITTED_PROGRAM) ? [emitted(home, socket, scratchDirectory(bench, 'cache'))] : []),
     {
       name: BARE,
       isReference: true,
@@ -93,6 +103,7 @@ export const g25: Row = {
     const home = newHome(bench, 'start');
     const environment = { SANDBOXER_HOME: home };
     const hasProgram = existsSync(PROGRAM);
+    const hasEmitted = existsSync(EMITTED_PROGRAM);
     const contenders: Contender[] = [
       ...serverContenders(bench, home),
       { name: NODE, run: () => ends(process.execPath, ['-e', '0'], {}) },
@@ -109,12 +120,18 @@ export const g25: Row = {
     return resultOf(rounds, {
       judgements: [
         atMost('server against the bare one', ratioBetween(rounds, SERVE, BARE), '×', [3, 3]),
+        ...(hasEmitted
+          ? [atMost('from emitted JavaScript', ratioBetween(rounds, EMITTED, BARE), '×', [3, 3])]
+          : []),
         ...(hasProgram ? [atMost(`${HELP}, p50`, p50(HELP), 'ms', [150, 150])] : []),
       ],
       floors: hasProgram
         ? [{ what: NODE, value: p50(NODE), unit: 'ms', distance: ratioBetween(rounds, HELP, NODE) }]
         : [],
-      notes: hasProgram ? [] : ['there is no ./sandboxer here: the command not run'],
+      notes: [
+        ...(hasProgram ? [] : ['there is no ./sandboxer here: the command not run']),
+        ...(hasEmitted ? [] : ['emitted JavaScript not run: make it with node scripts/build-package.ts']),
+      ],
     });
   },
 };

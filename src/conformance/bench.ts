@@ -18,7 +18,7 @@ const CALL_WITHIN_MS = 30_000;
 const SHORT_DEADLINE_MS = 2_000;
 const POLL_MS = 50;
 
-export const NO_ABORT = new AbortController().signal;
+export const NO_ABORT: AbortSignal = new AbortController().signal;
 
 export type Made = Reference & { readonly handle: NonNullable<Reference['handle']> };
 
