@@ -31,6 +31,8 @@ curl curl
 make make
 nsenter util-linux
 busybox busybox-static
+podman podman
+podman-compose podman-compose
 LIST
   if command -v busybox >/dev/null 2>&1 && ldd "$(command -v busybox)" >/dev/null 2>&1; then
     missing="$missing busybox-static"
@@ -65,6 +67,7 @@ disable_units() {
   case " $1 " in *' docker.io '*)
     systemctl disable --quiet docker.service docker.socket containerd.service 2>/dev/null || say 'docker has no unit' ;;
   esac
+  case " $1 " in *' podman '*) systemctl disable --quiet podman.service podman.socket 2>/dev/null || say 'podman has no unit' ;; esac
 }
 
 install_packages() {

@@ -151,6 +151,10 @@ for compose in \${known:+"$known"} "$@"; do
   printf 'compose\\t%s\\n' "$compose"
   case $compose in podman*) engine=podman ;; *) engine=docker ;; esac
   version=$($engine version --format '{{.Server.Version}}' 2>&1) || { printf 'silent\\t%s\\n' "$(printf '%s\\n' "$version" | tail -n 1)"; break; }
+  # Its templates cannot name a label before 5.0, and its Compose of that time ignores limits.
+  case $engine-$version in podman-[0-4].*)
+    printf 'silent\\tPodman %s is asked by Docker'"'"'s command line and Compose over its socket, and they are not there\\n' "$version"; break ;;
+  esac
   printf 'engine\\t%s\\t%s\\n' "$engine" "$version"
   case $engine in
     docker)
