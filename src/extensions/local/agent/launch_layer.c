@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,14 +21,22 @@ bool launch_shares(struct bytes payload) {
   return false;
 }
 
+/* Ends with the launcher at the latest. */
+static void __attribute__((noreturn)) hold_until_killed(pid_t launcher) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != launcher) _exit(0);
+  for (;;) pause();
+}
+
 /* The sandbox's own namespace is entered only when its file system stands; this one means the same and is held by nobody
  * but the descriptor. */
 int launch_open_identities(uint32_t id_base) {
   char path[64];
   int identities = -1;
+  pid_t launcher = getpid();
   pid_t holder = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
   if (holder < 0) return -1;
-  while (holder == 0) pause();
+  if (holder == 0) hold_until_killed(launcher);
   if (launch_map_identities(holder, id_base)) {
     snprintf(path, sizeof path, "/proc/%d/ns/user", holder);
     identities = open(path, O_RDONLY | O_CLOEXEC);

@@ -8,6 +8,8 @@ const LONGEST_SOCKET_PATH = 107;
 /** Well below the two seconds that the agent waits, so that a request never meets a connection about to close. */
 const KEEP_MS = 500;
 const KEPT_MAX = 4;
+/** Of all sandboxes together: each one is a descriptor here and a process there. */
+const KEPT_TOTAL_MAX = 64;
 
 /** Opens a connection; a path that is too long goes through a descriptor of its directory. */
 function openSocket(socketPath: string): Socket {
@@ -37,6 +39,7 @@ interface Kept {
 export class Connections {
   readonly #socketPath: string;
   readonly #clock: Clock | undefined;
+  static #keptTotal = 0;
   #kept: Kept[] = [];
 
   /** Without a clock no connection is kept. */
@@ -59,7 +62,8 @@ export class Connections {
   /** Takes back a connection whose request was answered to its end, for a while; it does not hold the program open. */
   give(socket: Socket): void {
     const clock = this.#clock;
-    if (clock === undefined || this.#kept.length >= KEPT_MAX || socket.destroyed) {
+    const isFull = this.#kept.length >= KEPT_MAX || Connections.#keptTotal >= KEPT_TOTAL_MAX;
+    if (clock === undefined || isFull || socket.destroyed) {
       socket.destroy();
       return;
     }
@@ -74,6 +78,7 @@ export class Connections {
       socket,
       untilMs: clock.monotonicMs() + KEEP_MS,
       release: () => {
+        Connections.#keptTotal -= 1;
         callOff();
         for (const event of events) socket.off(event, drop);
       },
@@ -82,6 +87,7 @@ export class Connections {
     socket.resume();
     socket.unref();
     this.#kept.push(kept);
+    Connections.#keptTotal += 1;
   }
 
   close(): void {
