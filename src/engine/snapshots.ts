@@ -11,7 +11,7 @@ import {
 } from '../domain/snapshot/manifest.ts';
 import { type Extension, ExtensionError } from '../ports/extension.ts';
 import type { Capture } from '../ports/snapshot.ts';
-import type { SnapshotRecord } from '../ports/snapshot-archives.ts';
+import type { SnapshotRecord, WrittenArchive } from '../ports/snapshot-archives.ts';
 import type { SandboxRecord } from '../ports/store.ts';
 import { commitChange } from './commit.ts';
 import type { EngineContext } from './context.ts';
@@ -61,7 +61,7 @@ async function touch(engine: EngineContext, record: SandboxRecord): Promise<void
   );
 }
 
-/** A sandbox that ended by itself meanwhile may have given less than it had. */
+/** A sandbox that ended by itself meanwhile may have given less than it had; one that was paused may look as if it started. */
 async function refuseIfEnded(
   engine: EngineContext,
   extension: Extension,
@@ -71,7 +71,24 @@ async function refuseIfEnded(
   const seen = await observe(engine, extension, referenceOf(record), signal);
   if (seen.kind === 'unknown')
     throw new ExtensionError('transient', `It is not known whether it still runs: ${seen.cause}`);
-  if (seen.kind !== 'present' || seen.state !== 'running') throw ended(record);
+  if (seen.kind !== 'present' || ['stopping', 'dead'].includes(seen.state)) throw ended(record);
+}
+
+async function copyParts(
+  engine: EngineContext,
+  manifest: SnapshotManifest,
+  captured: Capture,
+  signal: AbortSignal,
+): Promise<WrittenArchive> {
+  try {
+    const written = await engine.snapshots.write(manifest, captured.parts, signal);
+    await captured.end?.();
+    return written;
+  } catch (error) {
+    await captured.end?.().catch(() => undefined); // `error` came first
+    await engine.snapshots.remove(manifest.snapshot_id);
+    throw error;
+  }
 }
 
 async function capture(
@@ -85,7 +102,7 @@ async function capture(
   const captured = await extension.snapshots!.capture(referenceOf(record), signal);
   const createdAtMs = engine.clock.nowMs();
   const manifest = manifestOf(record, id, createdAtMs, captured);
-  const written = await engine.snapshots.write(manifest, captured.parts, signal);
+  const written = await copyParts(engine, manifest, captured, signal);
   const snapshot: SnapshotRecord = {
     ...written,
     id,

@@ -21,6 +21,11 @@ export interface Capture {
   readonly parts: readonly CapturedPart[];
   /** Sentences: what of this sandbox is in no part. */
   readonly notCaptured: readonly string[];
+  /**
+   * Called once all parts were read, or will not be. Lets go of what was held for the capture; rejects (ExtensionError) when it
+   * could not be held until now, so that the parts are not of one moment. After an abort it may reject with anything.
+   */
+  end?(): Promise<void>;
 }
 
 /** Optional: `capture` reads, `ProvisionRequest.restore` puts back. Safe to repeat; the sandbox goes on running. */

@@ -64,6 +64,11 @@ export const STACKS = {
     volumes: { data: {} },
   },
   web: one({}),
+  /** One service that may write to the repository and to a named volume. */
+  writesBoth: {
+    services: { data: { ...DATA, volumes: ['data:/data', '../:/workspace'] } },
+    volumes: { data: {} },
+  },
   /** Exits with 3 after a moment, again and again. */
   crashLoop: one({ command: ['sh', '-c', 'echo about to crash; sleep 0.2; exit 3'], restart: 'always' }),
   /** Runs, and its health check fails. */

@@ -14,6 +14,9 @@ const profileConfigSchema = z.strictObject({
   allow: z.array(z.string().min(1).max(64)).max(64).default([]),
   /** What commands and files go to; the first service of the file unless said. */
   service: z.string().min(1).max(63).optional(),
+  /** `paused`: the stack stands still while it is copied, for at most `pause_max_s` seconds. */
+  snapshot: z.enum(['running', 'paused']).default('running'),
+  pause_max_s: z.number().int().min(1).max(3_600).default(120),
 });
 
 const INPUT_NAMES = ['repo', 'compose_file', 'service', 'gitignore', 'git'];
@@ -29,6 +32,8 @@ export interface ComposeRequest {
   readonly respectGitignore: boolean;
   readonly withGit: boolean;
   readonly allowed: ReadonlySet<string>;
+  /** Seconds for which the stack may stand still while it is copied; 0: it runs on. */
+  readonly pauseMaxS: number;
   /** For `${NAME}` in the Compose file. */
   readonly variables: Readonly<Record<string, string>>;
 }
@@ -66,6 +71,7 @@ export function readRequest(spec: SandboxSpec): ComposeRequest {
     respectGitignore: flag(spec.inputs, 'gitignore', true),
     withGit: flag(spec.inputs, 'git', false),
     allowed: new Set(parsed.data.allow),
+    pauseMaxS: parsed.data.snapshot === 'paused' ? parsed.data.pause_max_s : 0,
     variables,
   };
 }

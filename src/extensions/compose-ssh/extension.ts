@@ -249,13 +249,15 @@ class ComposeExtension implements Extension {
 
   async #placed(reference: Reference): Promise<PlacedStack> {
     if (reference.handle !== null) {
-      const { host, service } = readHandle(reference.handle);
-      return { client: this.#clientOf(await this.#host(host)), name: reference.name, service };
+      const { host, service, pauseMaxS } = readHandle(reference.handle);
+      return { client: this.#clientOf(await this.#host(host)), name: reference.name, service, pauseMaxS };
     }
     for (const host of await this.#hostsOf(reference)) {
       const client = this.#clientOf(host);
       const { record } = await client.status(placeOf(host, reference.name), new AbortController().signal);
-      if (record !== null) return { client, name: reference.name, service: record.service };
+      if (record === null) continue;
+      const { service, pauseMaxS } = record;
+      return { client, name: reference.name, service, pauseMaxS };
     }
     throw new ExtensionError('transient', 'No host has the stack.');
   }

@@ -25,6 +25,7 @@ export function recordOf({ request, planned }: MakeRequest): StackRecord {
     service: planned.service,
     finishing: [...planned.finishing],
     ports: [...ports],
+    pauseMaxS: readRequest(request.spec).pauseMaxS,
   };
 }
 

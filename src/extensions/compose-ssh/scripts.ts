@@ -112,6 +112,7 @@ if [ -e "$dir" ] || [ -e "$state" ]; then
   printf 'directory\\t%s\\n' "$(cat "$state/epoch" 2>/dev/null)"
   printf 'up\\t%s\\n' "$(cat "$state/up" 2>/dev/null)"
   printf 'record\\t%s\\n' "$(head -n 1 "$state/record.json" 2>/dev/null)"
+  held=$(cat "$state/held" 2>/dev/null) && printf 'held\\t%s\\n' $(($(cut -d. -f1 /proc/uptime) - held))
 fi
 found=$("$engine" ps -a --no-trunc --filter "label=com.docker.compose.project=$name" \\
   --format '{{.ID}}\\t{{.Label "com.docker.compose.service"}}\\t{{.State}}\\t{{.Status}}') || exit 70

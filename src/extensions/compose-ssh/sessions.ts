@@ -20,6 +20,8 @@ export interface PlacedStack {
   readonly client: HostClient;
   readonly name: string;
   readonly service: string;
+  /** See `ComposeRequest`. */
+  readonly pauseMaxS: number;
 }
 
 interface ContainerTarget {

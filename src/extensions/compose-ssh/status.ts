@@ -18,6 +18,8 @@ const recordSchema = z.object({
   finishing: z.array(z.string()),
   /** Of the service. */
   ports: z.array(z.number().int()),
+  /** See `ComposeRequest`. */
+  pauseMaxS: z.number().int().default(0),
 });
 
 export type StackRecord = z.output<typeof recordSchema>;
@@ -42,7 +44,12 @@ export interface StackStatus {
   readonly record: StackRecord | null;
   readonly containers: readonly Container[];
   readonly leftovers: number;
+  /** Seconds since it went on after it stood still; null when it never did. */
+  readonly goneOnS: number | null;
 }
+
+/** Checks that failed while it stood still say nothing, until one had the time to succeed. */
+const HEALTH_PATIENCE_S = 120;
 
 export function linesOf(text: string): string[][] {
   return text
@@ -64,6 +71,7 @@ export function readStatus(text: string): StackStatus {
     containers: lines
       .filter(([kind]) => kind === 'container')
       .map(([, id = '', service = '', state = '', status = '']) => ({ id, service, state, status })),
+    goneOnS: number(word('held')),
     leftovers: lines.filter(([kind]) => ['network', 'volume', 'image'].includes(kind ?? '')).length,
   };
 }
@@ -82,7 +90,8 @@ export interface StackState {
 
 /** Running is: every service runs, and is healthy where it has a check. `finishing` may end with 0. */
 export function stateOf(status: StackStatus, finishing: ReadonlySet<string>): StackState {
-  const { containers, upCode } = status;
+  const { containers, upCode, goneOnS } = status;
+  const stoodStill = goneOnS !== null && goneOnS >= 0 && goneOnS <= HEALTH_PATIENCE_S;
   const dead = (detail: string, culprits: readonly Container[]): StackState => ({
     state: 'dead',
     detail,
@@ -97,7 +106,7 @@ export function stateOf(status: StackStatus, finishing: ReadonlySet<string>): St
     return dead(`a service does not stay up: ${words.join('; ')}`, failed);
   }
   const unhealthy = containers.filter(({ status: sentence }) => sentence.includes('(unhealthy)'));
-  if (unhealthy.length > 0) {
+  if (unhealthy.length > 0 && !stoodStill) {
     return dead(`unhealthy: ${unhealthy.map(({ service }) => service).join(', ')}`, unhealthy);
   }
   if (upCode === null) return { state: 'starting', detail: 'the stack is coming up', culprits: [] };
@@ -106,7 +115,7 @@ export function stateOf(status: StackStatus, finishing: ReadonlySet<string>): St
   const waiting = containers.filter(
     (container) =>
       !isDone(container, finishing) &&
-      (container.state !== 'running' || container.status.includes('health: starting')),
+      (container.state !== 'running' || /\((health: starting|unhealthy)\)/.test(container.status)),
   );
   if (waiting.length === 0) return { state: 'running', detail: null, culprits: [] };
   return {
