@@ -5,13 +5,16 @@ import { cgroupName } from './leftovers.ts';
 import { createSshDaemon, type SshDaemon } from './ssh-daemon.ts';
 import type { SupervisorClient } from './supervisor-client.ts';
 
+/** Whom the host's sshd lets in. */
+export type Login = 'root' | 'deploy';
+
 export interface LabHost
   extends Pick<Engine, 'containers' | 'composeProjects' | 'volumes' | 'networks'>,
     Pick<SshDaemon, 'changeHostKey'> {
   readonly name: string;
   readonly address: string;
   readonly port: number;
-  readonly user: 'root';
+  readonly user: Login;
   readonly baseDirectory: '/tmp/sandboxer';
   /** Runs inside the host, not over SSH: what a person at its console sees. */
   run(argv: readonly string[], input?: string): Promise<CommandResult>;
@@ -44,6 +47,7 @@ export interface HostPlace {
   readonly hostNumber: number;
   readonly address: string;
   readonly engine: boolean;
+  readonly login: Login;
 }
 
 const ENVIRONMENT = {
@@ -92,7 +96,7 @@ export async function startHost(place: HostPlace, supervisor: SupervisorClient):
     name,
     address,
     port: 22,
-    user: 'root',
+    user: place.login,
     baseDirectory: BASE_DIRECTORY,
     run,
     docker: (...argv) => run(['docker', ...argv]),

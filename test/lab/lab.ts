@@ -5,7 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type LabHost, startHost } from './host.ts';
+import { type LabHost, type Login, startHost } from './host.ts';
 import { claimLabDirectory, linkName, sweepAbandonedLabs } from './leftovers.ts';
 import { knownHostsLines, makeKey, prepareHostKeys } from './ssh-daemon.ts';
 import { type SupervisorClient, startSupervisor } from './supervisor-client.ts';
@@ -25,6 +25,8 @@ export interface LabOptions {
   readonly hosts: number;
   /** Default true. */
   readonly engines?: boolean;
+  /** `deploy` is in the group of Docker and nothing else. Default `root`. */
+  readonly login?: Login;
 }
 
 const COMPOSE_PLUGIN = resolve(
@@ -54,7 +56,7 @@ function claimNumber(): { number: number; directory: string } {
 
 const addressOf = (lab: number, host: number) => `10.77.${lab}.${host * 4 + 2}`;
 
-async function writeSshFiles(directory: string, number: number, hosts: number) {
+async function writeSshFiles(directory: string, number: number, hosts: number, login: Login) {
   const keyFile = join(directory, 'id');
   const knownHostsFile = join(directory, 'known_hosts');
   const sshConfigFile = join(directory, 'ssh_config');
@@ -69,7 +71,13 @@ async function writeSshFiles(directory: string, number: number, hosts: number) {
   );
   writeFileSync(knownHostsFile, lines.join(''), { mode: 0o600 });
   const names = numbers.map((host) => `Host host${host}\n  HostName ${addressOf(number, host)}\n`);
-  const common = ['User root', 'Port 22', `IdentityFile ${keyFile}`, 'IdentitiesOnly yes', 'BatchMode yes'];
+  const common = [
+    `User ${login}`,
+    'Port 22',
+    `IdentityFile ${keyFile}`,
+    'IdentitiesOnly yes',
+    'BatchMode yes',
+  ];
   const known = [`UserKnownHostsFile ${knownHostsFile}`, 'GlobalKnownHostsFile /dev/null'];
   const all = [...common, ...known, 'StrictHostKeyChecking yes'].map((line) => `  ${line}\n`).join('');
   writeFileSync(sshConfigFile, `${names.join('')}Host *\n${all}`, { mode: 0o600 });
@@ -79,7 +87,8 @@ async function writeSshFiles(directory: string, number: number, hosts: number) {
 async function startHosts(supervisor: SupervisorClient, number: number, options: LabOptions) {
   const starts = Array.from({ length: options.hosts }, (_, index) => {
     const address = addressOf(number, index + 1);
-    const place = { labNumber: number, hostNumber: index + 1, address, engine: options.engines ?? true };
+    const { engines: engine = true, login = 'root' } = options;
+    const place = { labNumber: number, hostNumber: index + 1, address, engine, login };
     return startHost(place, supervisor);
   });
   const settled = await Promise.allSettled(starts);
@@ -93,15 +102,17 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   const hindrance = labHindrance();
   if (hindrance !== null) throw new Error(hindrance);
   await sweepAbandonedLabs();
+  const { login = 'root' } = options;
   const { number, directory } = claimNumber();
   const supervisor = startSupervisor({
     directory,
     number,
     hosts: options.hosts,
     composePlugin: COMPOSE_PLUGIN,
+    login,
   });
   try {
-    const files = await writeSshFiles(directory, number, options.hosts);
+    const files = await writeSshFiles(directory, number, options.hosts, login);
     const hosts = await startHosts(supervisor, number, options);
     return { directory, hosts, ...files, stop: () => supervisor.end() };
   } catch (error) {

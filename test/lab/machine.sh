@@ -1,7 +1,7 @@
 #!/bin/sh
 # One real host of the lab: `machine.sh network` in a network namespace of its own, then `machine.sh root` as pid 1 of a
 # pid, mount, UTS and IPC namespace. Everything a host is lives in namespaces, so nothing of it outlives its pid 1.
-# From the environment: SUPERVISOR_PID, AREA, SSH_SOURCE, LINK, NAME, NEAR, FAR (addresses), COMPOSE_PLUGIN (or empty).
+# From the environment: SUPERVISOR_PID, AREA, SSH_SOURCE, LOGIN, LINK, NAME, NEAR, FAR (addresses), COMPOSE_PLUGIN (or empty).
 set -eu
 
 if [ "$1" = network ]; then
@@ -51,6 +51,16 @@ if [ ! -d "$new/etc/lab-ssh" ]; then
   mkdir -m 700 "$new/etc/lab-ssh"
   cp "$SSH_SOURCE"/* "$new/etc/lab-ssh/"
   chmod 600 "$new"/etc/lab-ssh/*
+  if [ "$LOGIN" != root ]; then
+    echo "$LOGIN:x:4242:4242::/home/$LOGIN:/bin/sh" >>"$new/etc/passwd"
+    echo "$LOGIN:*:1::::::" >>"$new/etc/shadow"
+    sed -i "s/^\(docker:.*:\)\(.*\)$/\1$LOGIN/" "$new/etc/group"
+    echo "$LOGIN:x:4242:" >>"$new/etc/group"
+    mkdir -p "$new/etc/lab-keys" "$new/home/$LOGIN"
+    cp "$SSH_SOURCE/authorized_keys" "$new/etc/lab-keys/$LOGIN"
+    chmod 644 "$new/etc/lab-keys/$LOGIN"
+    chown 4242:4242 "$new/home/$LOGIN" "$new/tmp/sandboxer"
+  fi
 fi
 
 cd "$new"

@@ -7,7 +7,7 @@ import type { Inside } from './engine.ts';
 const CONFIGURATION = `Port 22
 ListenAddress 0.0.0.0
 HostKey /etc/lab-ssh/host_key
-AuthorizedKeysFile /etc/lab-ssh/authorized_keys
+AuthorizedKeysFile /etc/lab-ssh/authorized_keys /etc/lab-keys/%u
 PidFile /run/sshd.pid
 PermitRootLogin prohibit-password
 PasswordAuthentication no

@@ -16,6 +16,8 @@ export interface SupervisorOptions {
   readonly hosts: number;
   /** Empty for hosts without Docker Compose. */
   readonly composePlugin: string;
+  /** The user that the hosts' sshd lets in. */
+  readonly login: string;
 }
 
 interface Waiting {
@@ -25,7 +27,8 @@ interface Waiting {
 
 export function startSupervisor(options: SupervisorOptions): SupervisorClient {
   const program = [process.execPath, join(import.meta.dirname, 'supervisor.ts')];
-  const argv = [options.directory, String(options.number), String(options.hosts), options.composePlugin];
+  const { directory, number, hosts, composePlugin, login } = options;
+  const argv = [directory, String(number), String(hosts), composePlugin, login];
   const child = spawn('unshare', ['--mount', ...program, ...argv], {
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,

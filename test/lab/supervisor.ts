@@ -21,7 +21,8 @@ export interface SupervisorAnswer {
   readonly error?: string;
 }
 
-const [directory, numberText, hostCountText, composePlugin] = process.argv.slice(2) as [
+const [directory, numberText, hostCountText, composePlugin, login] = process.argv.slice(2) as [
+  string,
   string,
   string,
   string,
@@ -52,6 +53,7 @@ function machineEnvironment(host: number): Record<string, string> {
     SUPERVISOR_PID: String(process.pid),
     AREA: join(areas, String(host)),
     SSH_SOURCE: join(directory, 'ssh', String(host)),
+    LOGIN: login,
     LINK: linkName(number, host),
     NAME: `host${host}`,
     NEAR: `10.77.${number}.${host * 4 + 1}`,

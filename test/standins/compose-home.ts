@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import type { Login } from '../lab/host.ts';
 import { loadImages, WEB_IMAGE } from '../lab/images.ts';
 import { type Lab, startLab } from '../lab/lab.ts';
 import { hostOf } from './compose-harness.ts';
@@ -24,8 +25,8 @@ isolation: {level: container}
 ttl: {default: 10m, max: 1h}
 `;
 
-export async function openComposeHome(count: number): Promise<ComposeHome> {
-  const lab = await startLab({ hosts: count });
+export async function openComposeHome(count: number, login: Login = 'root'): Promise<ComposeHome> {
+  const lab = await startLab({ hosts: count, login });
   await Promise.all(lab.hosts.map(loadImages));
   const home = mkdtempSync(join(tmpdir(), 'sbx-home-'));
   mkdirSync(join(home, 'profiles'));

@@ -29,6 +29,8 @@ export interface HostProbe {
   readonly engine: 'docker' | 'podman' | null;
   /** The Unix socket of the engine's API on the host. */
   readonly socket: string | null;
+  /** Whether we log in as root, who may read everything. */
+  readonly isRoot: boolean;
   /** Why no sandbox can be placed there now; a sentence. */
   readonly hindrance: string | null;
   readonly telemetry: HostTelemetry;
@@ -73,6 +75,7 @@ function readProbe(host: Host, text: string): HostProbe {
     compose: words('compose')[0]?.split(' ') ?? null,
     engine,
     socket: words('socket')[0]?.replace(/^unix:\/\//, '') || null,
+    isRoot: words('user')[0] === '0',
     hindrance,
     telemetry: {
       load_1m: load1,
@@ -134,9 +137,9 @@ export class HostClient {
   /** Compose and engine; `transient` with the reason while there is none. */
   async engine(
     signal: AbortSignal,
-  ): Promise<{ compose: readonly string[]; engine: string; socket: string | null }> {
-    const { compose, engine, socket, hindrance } = await (this.#probe ?? this.probe(signal));
-    if (compose !== null && engine !== null) return { compose, engine, socket };
+  ): Promise<{ compose: readonly string[]; engine: string; socket: string | null; isRoot: boolean }> {
+    const { compose, engine, socket, isRoot, hindrance } = await (this.#probe ?? this.probe(signal));
+    if (compose !== null && engine !== null) return { compose, engine, socket, isRoot };
     throw new ExtensionError('transient', `Host ${this.host.name} cannot run stacks: ${hindrance}.`);
   }
 

@@ -10,7 +10,7 @@ const VERSION = '/v1.41';
 const ANSWER_BYTES_MAX = 1024 * 1024;
 
 interface Call {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'HEAD';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'HEAD' | 'DELETE';
   readonly path: string;
   readonly body?: unknown;
   /** A tar stream, instead of `body`. */

@@ -168,6 +168,7 @@ for compose in \${known:+"$known"} "$@"; do
   printf 'containers\\t%s\\t%s\\n' "$(printf '%s\\n' "$running" | grep -c x)" "$(printf '%s\\n' "$running" | grep -c 'xsbx')"
   break
 done
+printf 'user\\t%s\\n' "$(id -u)"
 printf 'load\\t%s\\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
 printf 'processors\\t%s\\n' "$(grep -c ^processor /proc/cpuinfo)"
 printf 'memory\\t%s\\t%s\\n' "$(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)" "$(sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)"

@@ -5,6 +5,7 @@ import { type Hold, holdStack } from './hold.ts';
 import type { PlacedStack } from './sessions.ts';
 import { packVolume, stackMounts } from './volumes.ts';
 import { packWorkspace } from './workspace.ts';
+import { packWorkspaceAsRoot } from './workspace-as-root.ts';
 
 async function* heldFor(content: AsyncIterable<Uint8Array>, hold: Hold): AsyncGenerator<Uint8Array> {
   yield* content;
@@ -29,16 +30,18 @@ export class ComposeSnapshots implements Snapshots {
   async capture(reference: Reference, signal: AbortSignal): Promise<Capture> {
     const { client, name, pauseMaxS } = await this.#placed(reference);
     const place = placeOf(client.host, name);
-    const { engine } = await client.engine(signal);
-    const { services, volumes, others } = await stackMounts(
+    const { engine, isRoot } = await client.engine(signal);
+    const { imageId, services, volumes, others } = await stackMounts(
       client,
       { name, workspace: place.directory },
       signal,
     );
-    if (services.length === 0) throw new ExtensionError('transient', 'The stack has no containers any more.');
+    if (services.length === 0 || imageId === null)
+      throw new ExtensionError('transient', 'The stack has no containers any more.');
     const workspace: CapturedPart = {
       part: { kind: 'workspace' },
-      open: async (stop) => packWorkspace(client, place, stop),
+      open: async (stop) =>
+        isRoot ? packWorkspace(client, place, stop) : packWorkspaceAsRoot(client, place, imageId, stop),
     };
     const parts = volumes.map(
       (mount): CapturedPart => ({

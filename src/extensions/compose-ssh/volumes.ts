@@ -17,6 +17,7 @@ interface Mount {
 
 interface ContainerFacts {
   readonly Id: string;
+  readonly ImageID: string;
   readonly State: string;
   readonly Labels: Readonly<Record<string, string>>;
   readonly Mounts: readonly Mount[];
@@ -32,6 +33,8 @@ export interface VolumeMount {
 }
 
 export interface StackMounts {
+  /** Of one of the containers; null where there is none. */
+  readonly imageId: string | null;
   readonly services: readonly string[];
   readonly volumes: readonly VolumeMount[];
   /** Sentences: mounts that are neither a named volume nor in the workspace. */
@@ -55,7 +58,8 @@ export async function stackMounts(
   const others = new Set<string>();
   const services = new Set<string>();
   for (const { Id, Labels, Mounts } of containers) {
-    const service = Labels[SERVICE_LABEL] ?? '';
+    const service = Labels[SERVICE_LABEL];
+    if (service === undefined) continue; // one of ours, such as shows the workspace to the engine
     services.add(service);
     for (const mount of Mounts) {
       const volume = namedVolume(stack.name, mount);
@@ -70,6 +74,7 @@ export async function stackMounts(
     }
   }
   return {
+    imageId: containers[0]?.ImageID ?? null,
     services: [...services].sort(),
     volumes: [...volumes.values()].sort((left, right) => (left.volume < right.volume ? -1 : 1)),
     others: [...others].sort(),
