@@ -95,6 +95,24 @@ for (const [name, open] of Object.entries(stores)) {
       await store.close();
     });
 
+    it('lists a record as it is now, though it was listed before and much was written since', async () => {
+      const store = open();
+      const first = sampleRecord();
+      await store.transaction((transaction) => transaction.insertSandbox(first));
+      const listed = async () => (await store.listSandboxes({ ...everything, limit: 2_000 })).items;
+      expect(await listed()).toEqual([first]);
+      await store.transaction((transaction) => transaction.updateSandbox({ ...first, attention: 'changed' }));
+      for (let index = 0; index < 3; index += 1) {
+        const others = Array.from({ length: 400 }, () => sampleRecord());
+        await store.transaction(async (transaction) => {
+          for (const other of others) await transaction.insertSandbox(other);
+        });
+        const last = (await listed()).at(-1);
+        expect(last).toEqual({ ...first, attention: 'changed', version: 2 });
+      }
+      await store.close();
+    });
+
     it('refuses a second record of one id', async () => {
       const store = open();
       const record = sampleRecord();

@@ -1,5 +1,5 @@
 import type { SandboxRecord, StoreTransaction } from '../../ports/store.ts';
-import { type Connection, isDiskFull, isFatal, storeError } from './connection.ts';
+import { type Connection, isDiskFull, isFatal, type Row, storeError } from './connection.ts';
 import { RecordCache } from './record-cache.ts';
 import { SharedFlush } from './shared-flush.ts';
 import { createTransaction } from './transaction.ts';
@@ -53,6 +53,11 @@ export class GroupCommit {
   /** The record as last committed, where it is known without asking. */
   committed(id: string): SandboxRecord | undefined {
     return this.#cache.committed(id);
+  }
+
+  /** The records of a page of rows that hold id, version and document. */
+  listed(rows: readonly Row[]): readonly SandboxRecord[] {
+    return this.#cache.listed(rows);
   }
 
   add<Result>(

@@ -104,7 +104,12 @@ function snapshotQueries(connection: Connection, read: Read): SnapshotQueries {
   };
 }
 
-export function createQueries(connection: Connection, read: Read): Queries {
+/** `listed` makes records of the rows of a page. */
+export function createQueries(
+  connection: Connection,
+  read: Read,
+  listed: (rows: Row[]) => readonly SandboxRecord[],
+): Queries {
   return {
     ...snapshotQueries(connection, read),
     ...workQueries(connection, read),
@@ -114,7 +119,7 @@ export function createQueries(connection: Connection, read: Read): Queries {
         const rows = connection.all(sql, ...parameters);
         const shown = rows.slice(0, query.limit);
         const more = rows.length > query.limit;
-        return { items: sandboxes(shown), nextCursor: more ? String(shown.at(-1)?.ordinal) : null };
+        return { items: listed(shown), nextCursor: more ? String(shown.at(-1)?.ordinal) : null };
       }),
     listEvents: (sandboxId, afterSequence, limit) =>
       read(() =>

@@ -115,5 +115,8 @@ export function listStatement(query: SandboxQuery): { sql: string; parameters: S
   if (query.cursor !== null) where('ordinal < ?', Number(query.cursor));
   const filter = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
   parameters.push(query.limit + 1);
-  return { sql: `SELECT ordinal, document FROM sandbox ${filter} ORDER BY ordinal DESC LIMIT ?`, parameters };
+  return {
+    sql: `SELECT ordinal, id, version, document FROM sandbox ${filter} ORDER BY ordinal DESC LIMIT ?`,
+    parameters,
+  };
 }

@@ -102,7 +102,7 @@ function build(
   return {
     transaction: (work, onCommitted) => commits.add(work, onCommitted),
     ...guarded(single, read),
-    ...createQueries(reader, read),
+    ...createQueries(reader, read, (rows) => commits.listed(rows)),
     async close() {
       await commits.idle();
       flusher.close();
