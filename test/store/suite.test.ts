@@ -102,14 +102,11 @@ for (const [name, open] of Object.entries(stores)) {
       const listed = async () => (await store.listSandboxes({ ...everything, limit: 2_000 })).items;
       expect(await listed()).toEqual([first]);
       await store.transaction((transaction) => transaction.updateSandbox({ ...first, attention: 'changed' }));
-      for (let index = 0; index < 3; index += 1) {
-        const others = Array.from({ length: 400 }, () => sampleRecord());
-        await store.transaction(async (transaction) => {
-          for (const other of others) await transaction.insertSandbox(other);
-        });
-        const last = (await listed()).at(-1);
-        expect(last).toEqual({ ...first, attention: 'changed', version: 2 });
-      }
+      const others = Array.from({ length: 1_200 }, () => sampleRecord());
+      await store.transaction(async (transaction) => {
+        for (const other of others) await transaction.insertSandbox(other);
+      });
+      expect((await listed()).at(-1)).toEqual({ ...first, attention: 'changed', version: 2 });
       await store.close();
     });
 
