@@ -1,6 +1,6 @@
 /** The client's end of a WebSocket session. */
 import type { Duplex } from 'node:stream';
-import { createWebSocketStream, type RawData, WebSocket } from 'ws';
+import { createWebSocketStream, WebSocket } from 'ws';
 import { errorFromProblem, type Problem, SandboxerError } from '../../domain/errors.ts';
 import type { ExecExit, ExecOutput, ExecSession } from '../../ports/extension.ts';
 import type { Endpoint } from './http-transport.ts';
@@ -66,6 +66,7 @@ class SocketExec implements ExecSession {
 
   constructor(socket: WebSocket) {
     this.#socket = socket;
+    socket.binaryType = 'fragments'; // as they came: joining them would copy every byte
     const started = Promise.withResolvers<void>();
     const exit = Promise.withResolvers<ExecExit>();
     exit.promise.catch(() => undefined); // also told by `output` and `started`
@@ -79,7 +80,7 @@ class SocketExec implements ExecSession {
       this.#end();
     };
     socket.on('message', (data, isBinary) => {
-      if (isBinary) return this.#receive(data);
+      if (isBinary) return this.#receive(data as Buffer[]);
       const message = JSON.parse(data.toString()) as ServerMessage;
       if (message.type === 'started') {
         this.pid = message.pid ?? 0;
@@ -140,10 +141,13 @@ class SocketExec implements ExecSession {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  #receive(data: RawData): void {
-    const bytes = data as Buffer;
-    if (bytes.length < 2) return; // an empty message only measures that the peer reads
-    this.#chunks.push({ stream: bytes[0] === 1 ? 'stdout' : 'stderr', data: bytes.subarray(1) });
+  /** The first byte says which stream the rest is of; an empty message only measures that the peer reads. */
+  #receive(fragments: readonly Buffer[]): void {
+    const stream = fragments[0]?.[0] === 1 ? 'stdout' : 'stderr';
+    for (const [index, fragment] of fragments.entries()) {
+      const data = index === 0 ? fragment.subarray(1) : fragment;
+      if (data.length > 0) this.#chunks.push({ stream, data });
+    }
     if (this.#chunks.length >= HIGH_WATER_MESSAGES) this.#socket.pause();
     this.#wake();
   }
