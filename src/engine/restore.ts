@@ -51,8 +51,17 @@ export async function openRestore({ engine, extension, record }: StepInput): Pro
   }
   async function* read(signal: AbortSignal): AsyncGenerator<RestoredPart> {
     const parts = engine.snapshots.read(snapshot!, wants, signal);
-    for await (const { part, open } of noted(parts, signal))
-      yield { part, open: (top) => noted(open(top), signal) };
+    for await (const { part, open } of noted(parts, signal)) {
+      yield { part, open: (top) => pieces(noted(open(top), signal)) };
+      engine.crashPoints.reached('restore.read.part');
+    }
+    engine.crashPoints.reached('restore.read.proven');
+  }
+  async function* pieces(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const piece of content) {
+      yield piece;
+      engine.crashPoints.reached('restore.read.piece');
+    }
   }
   return {
     source: { snapshotId, parts: snapshot.manifest.parts.filter(wants), read },

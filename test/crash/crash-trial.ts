@@ -5,17 +5,19 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect } from 'vitest';
 import { backendName } from '../../src/domain/ids.ts';
-import { crashPoints, type RunKind } from '../../src/domain/sandbox/runs.ts';
+import { crashPoints, RESTORE_POINTS, type RunKind } from '../../src/domain/sandbox/runs.ts';
 import type { SandboxView } from '../../src/operations/view.ts';
 import type { SandboxRecord } from '../../src/ports/store.ts';
 import type { ControlPlaneOrder } from './control-plane.ts';
 
-export type CrashOperation = 'create' | 'destroy' | 'extend' | 'recreate';
+export type CrashOperation = 'create' | 'destroy' | 'extend' | 'recreate' | 'restore';
 
 export interface CrashEnvironment {
   readonly home: string;
   readonly variables: Readonly<Record<string, string>>;
   readonly profile: string;
+  /** What is restored. */
+  readonly snapshotId?: string;
 }
 
 interface Outcome {
@@ -23,7 +25,7 @@ interface Outcome {
   readonly text: string;
 }
 
-function run(environment: CrashEnvironment, order: ControlPlaneOrder): Promise<Outcome> {
+export function run(environment: CrashEnvironment, order: ControlPlaneOrder): Promise<Outcome> {
   const script = join(import.meta.dirname, 'control-plane.ts');
   const child = spawn(process.execPath, [script, JSON.stringify(order)], {
     env: { PATH: process.env.PATH, SANDBOXER_HOME: environment.home, ...environment.variables },
@@ -50,16 +52,18 @@ const REQUESTS: Readonly<
   destroy: { operation: 'destroy', input: {} },
   extend: { operation: 'extend_ttl', input: { duration: '5m' } },
   recreate: { operation: 'recreate', input: {} },
+  restore: { operation: 'restore', input: {} },
 };
 
 /** Every point of an operation: around its intent, around each step, and before its answer. */
 export function pointsOf(operation: CrashOperation, wantsTelemetry: boolean): readonly string[] {
-  const kind: RunKind = operation;
+  const kind: RunKind = operation === 'restore' ? 'create' : operation;
   return [
-    `${operation}.begin.before`,
-    `${operation}.begin.recorded`,
+    `${kind}.begin.before`,
+    `${kind}.begin.recorded`,
     ...crashPoints(kind, wantsTelemetry),
-    `${operation}.answer.before`,
+    ...(operation === 'restore' ? RESTORE_POINTS : []),
+    `${kind}.answer.before`,
   ];
 }
 
@@ -94,6 +98,7 @@ const EXPECTED_STATE: Readonly<Record<CrashOperation, readonly string[]>> = {
   destroy: ['destroyed'],
   extend: ['ready', 'active'],
   recreate: ['ready'],
+  restore: ['ready'],
 };
 
 /** The point was reached, the operation ended where it must, and the repeated key gave the same answer. */
@@ -119,11 +124,16 @@ export async function crashTrial(
   look: (record: SandboxRecord | null) => void,
 ): Promise<CrashReport> {
   const order = { ...REQUESTS[operation], key: randomUUID(), crashAt: null, resume: false };
-  let input: Record<string, unknown> = { ...order.input, profile: environment.profile };
-  if (operation !== 'create') {
+  const makesOne = operation === 'create' || operation === 'restore';
+  const { profile, snapshotId } = environment;
+  let input: Record<string, unknown> = {
+    ...order.input,
+    ...(operation === 'restore' ? { id: snapshotId } : { profile }),
+  };
+  if (!makesOne) {
     const create = {
       operation: 'create' as const,
-      input: { profile: environment.profile },
+      input: { profile },
       key: randomUUID(),
       crashAt: null,
       resume: false,
@@ -131,11 +141,12 @@ export async function crashTrial(
     const made = JSON.parse((await run(environment, create)).text) as SandboxView;
     input = { ...order.input, id: made.sandbox_id };
   }
-  const before = operation === 'create' ? countRecords(environment.home) : 0;
+  const before = makesOne ? countRecords(environment.home) : 0;
   const crashed = await run(environment, { ...order, input, crashAt: point });
   const records = readRecords(environment.home);
-  const afterCrash =
-    operation === 'create' ? (records[before] ?? null) : (records.find(({ id }) => id === input.id) ?? null);
+  const afterCrash = makesOne
+    ? (records[before] ?? null)
+    : (records.find(({ id }) => id === input.id) ?? null);
   look(afterCrash);
   const answer = JSON.parse((await run(environment, { ...order, input, resume: true })).text) as SandboxView;
   const repeated = JSON.parse(

@@ -53,6 +53,9 @@ export function mustFinish(step: string): boolean {
 
 export const CRASH_MOMENTS = ['before', 'effect', 'recorded'] as const;
 
+/** Inside of `create.provision`, while a snapshot is read: some of a part, all of a part, everything and proven. */
+export const RESTORE_POINTS = ['restore.read.piece', 'restore.read.part', 'restore.read.proven'] as const;
+
 /** Every place at which the crash test ends the process, `run.step.moment`. */
 export function crashPoints(kind: RunKind, wantsTelemetry: boolean): readonly string[] {
   return stepsOf(kind, wantsTelemetry).flatMap((step) =>
