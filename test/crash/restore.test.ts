@@ -3,7 +3,7 @@
  * repeated key answers the same, and what is there in the end is whole. On a host the moments around each record are those that
  * differ from the others; SANDBOXER_TEST_ALL=1 takes all.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -45,6 +45,11 @@ describe('SIGKILL during a restore on this machine', () => {
   const home = localDirectory();
   const variables = { PATH: process.env.PATH ?? '', SANDBOXER_HOME: home.path };
   const boxes = join(home.path, 'extensions', 'ext.local', 'boxes');
+  const layers = join(home.path, 'extensions', 'ext.local', 'layers');
+  const shared = () => {
+    const boots = existsSync(layers) ? readdirSync(layers) : [];
+    return boots.flatMap((boot) => readdirSync(join(layers, boot)));
+  };
   let environment: CrashEnvironment;
 
   beforeAll(async () => {
@@ -61,15 +66,17 @@ describe('SIGKILL during a restore on this machine', () => {
     it(
       `at ${point}`,
       async () => {
+        rmSync(layers, { recursive: true, force: true });
         const report = await crashTrial(environment, 'restore', point, () => undefined);
         expectSameAnswer(report, 'restore', point);
         const wanted = wantedNames(report);
         expect(readdirSync(boxes).sort()).toEqual(wanted);
         expect(readdirSync(join(home.path, 'snapshots'))).toEqual([`${environment.snapshotId}.tar.zst`]);
-        const made = report.records.find(({ id }) => id === report.answer.sandbox_id)!;
-        const workspace = join(boxes, nameOf(made), 'workspace');
-        expect(readFileSync(join(workspace, 'note'), 'utf8')).toBe('kept\n');
-        expect(readFileSync(join(workspace, 'large'))).toHaveLength(LARGE_BYTES);
+        expect(shared()).toEqual(process.getuid?.() === 0 ? [environment.snapshotId] : []);
+        await using sandboxer = await Sandboxer.connect({ environment: variables });
+        const made = await sandboxer.get(report.answer.sandbox_id);
+        const { stdout } = await made.run(['sh', '-c', 'cat note; stat -c %s large']);
+        expect(stdout).toBe(`kept\n${LARGE_BYTES}\n`);
       },
       TRIAL_MS,
     );

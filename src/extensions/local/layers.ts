@@ -15,6 +15,7 @@ const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
 export class Layers {
   readonly #directory: string;
   readonly #filling = new Map<string, Promise<string>>();
+  #draftsRemoved: Promise<void> | null = null;
   #refusal: string | null;
 
   constructor(directory: string, isRoot: boolean) {
@@ -71,6 +72,8 @@ export class Layers {
     const ready = join(boot, id);
     if (existsSync(ready)) return ready;
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    this.#draftsRemoved ??= this.#removeDrafts(boot);
+    await this.#draftsRemoved;
     const draft = join(boot, `${DRAFT}${randomUUID()}`);
     await mkdir(draft, { recursive: true, mode: 0o755 });
     try {
@@ -80,6 +83,11 @@ export class Layers {
     } finally {
       await removeTree(draft);
     }
+  }
+
+  /** Of processes that ended in the middle: one alone works on a home. */
+  async #removeDrafts(boot: string): Promise<void> {
+    for (const name of await namesIn(boot)) if (name.startsWith(DRAFT)) await removeTree(join(boot, name));
   }
 
   async #bootDirectory(): Promise<string> {
