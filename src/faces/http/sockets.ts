@@ -91,17 +91,14 @@ function receive(socket: WebSocket, session: ExecSession): void {
   });
 }
 
-async function serveExec(socket: WebSocket, connection: Duplex, session: ExecSession): Promise<void> {
+async function serveExec(socket: WebSocket, session: ExecSession): Promise<void> {
   try {
     socket.on('close', () => session.close());
     receive(socket, session);
     await send(socket, JSON.stringify({ type: 'started', pid: session.pid }));
     for await (const { stream, data } of session.output) {
-      connection.cork(); // one message in two frames: nothing is copied, and it leaves in one piece
-      socket.send(STREAM_PREFIX[stream], { binary: true, fin: false });
-      const sent = send(socket, data);
-      connection.uncork();
-      await sent;
+      socket.send(STREAM_PREFIX[stream], { binary: true, fin: false }); // one message in two frames: nothing is copied
+      await send(socket, data);
     }
     const exit = await session.exit;
     await send(
@@ -152,14 +149,13 @@ function firstMessage(socket: WebSocket): Promise<Record<string, unknown>> {
 
 async function converse(
   socket: WebSocket,
-  connection: Duplex,
   operation: Operation,
   context: OperationContext,
   fields: Record<string, unknown>,
 ): Promise<void> {
   if (operation.shape === 'exec') {
     const input = admit(operation, context, { ...(await firstMessage(socket)), ...fields });
-    return serveExec(socket, connection, await operation.run(context, input));
+    return serveExec(socket, await operation.run(context, input));
   }
   if (operation.shape === 'tunnel')
     return serveTunnel(socket, await operation.run(context, admit(operation, context, fields)));
@@ -208,13 +204,11 @@ export function createSessions(parts: AppParts, trusted: boolean): Sessions {
       server.handleUpgrade(request, socket, head, (webSocket) => {
         webSocket.on('error', () => webSocket.terminate());
         webSocket.on('close', () => closed.abort());
-        converse(webSocket, socket, route.operation, context, { ...route.match?.groups }).catch(
-          (error: unknown) => {
-            if (webSocket.readyState !== WebSocket.OPEN) return;
-            webSocket.send(JSON.stringify({ type: 'error', problem: problemOf(asSandboxerError(error)) }));
-            webSocket.close(1011);
-          },
-        );
+        converse(webSocket, route.operation, context, { ...route.match?.groups }).catch((error: unknown) => {
+          if (webSocket.readyState !== WebSocket.OPEN) return;
+          webSocket.send(JSON.stringify({ type: 'error', problem: problemOf(asSandboxerError(error)) }));
+          webSocket.close(1011);
+        });
       });
     } catch (error) {
       refuse(socket, error);
