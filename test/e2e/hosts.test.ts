@@ -1,6 +1,7 @@
 /** Stacks on real hosts through the whole program: the usual way, and everything that hosts do to one. */
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,6 +34,7 @@ async function listen() {
 
 const E2E = 'profile.compose-e2e';
 const PATIENCE_MS = 90_000;
+const LARGE_BYTES = 96 * 1024 * 1024;
 
 describe.runIf(process.getuid?.() === 0)('stacks on real hosts', () => {
   let place: ComposeHome;
@@ -73,12 +75,12 @@ describe.runIf(process.getuid?.() === 0)('stacks on real hosts', () => {
   async function until(
     what: string,
     isTrue: () => Promise<boolean>,
-    patienceMs = PATIENCE_MS,
+    { everyMs = 250 }: { readonly everyMs?: number } = {},
   ): Promise<void> {
-    const end = performance.now() + patienceMs;
+    const end = performance.now() + PATIENCE_MS;
     while (!(await isTrue())) {
       if (performance.now() > end) throw new Error(`not in time: ${what}`);
-      await sleep(250);
+      await sleep(everyMs);
     }
   }
 
@@ -216,6 +218,34 @@ describe.runIf(process.getuid?.() === 0)('stacks on real hosts', () => {
       await sleep(3_000);
       await host(0).linkUp();
       await endsClean(making);
+    }, 180_000);
+
+    it('the cable pulled in the middle of an upload, and put back', async () => {
+      const path = repository('web');
+      writeFileSync(join(path, 'large'), randomBytes(LARGE_BYTES));
+      try {
+        const making = create('web');
+        making.catch(() => undefined); // told below
+        // Below the workspace is the large file, or what will become it.
+        const workspaces = () =>
+          host(0)
+            .baseEntries()
+            .filter((name) => name !== '.sandboxer');
+        const inside = (name: string) => host(0).outsidePath(join(host(0).baseDirectory, name));
+        const isBegun = async () =>
+          workspaces().some((name) => readdirSync(inside(name)).some((file) => file.includes('large')));
+        await until('some of it is there', isBegun, { everyMs: 5 });
+        await host(0).linkDown();
+        await host(0).killSshdSessions();
+        await host(0).linkUp();
+        // It may have begun again by itself; then all of it is there.
+        const [made] = await Promise.allSettled([making]);
+        if (made.status === 'rejected')
+          expect(made.reason).toMatchObject({ code: expect.stringMatching(/^backend_/) });
+        else expect(statSync(join(inside(made.value.id), 'large')).size).toBe(LARGE_BYTES);
+      } finally {
+        rmSync(join(path, 'large'));
+      }
     }, 180_000);
 
     it('the engine stopped', async () => {
