@@ -7,6 +7,8 @@ import { compose } from '../../src/main.ts';
 import { holdDisk } from '../standins/held-disk.ts';
 import { temporaryDirectory } from '../standins/simulated-harness.ts';
 
+/** A busy machine may take its time; nothing is waited for longer than it takes. */
+const PATIENCE = { timeout: 15_000, interval: 5 };
 const PROFILE = { profile: 'profile.simulated' };
 const opened: Sandboxer[] = [];
 afterEach(async () => {
@@ -69,8 +71,8 @@ describe('a backend that ends with the machine', () => {
     using disk = holdDisk();
     const creating = sandboxer.create(PROFILE);
     const seen = outcome(creating);
-    await expect.poll(() => asked).toEqual(['provision']);
-    await expect.poll(() => disk.asked).toBeGreaterThan(0);
+    await expect.poll(() => asked, PATIENCE).toEqual(['provision']);
+    await expect.poll(() => disk.asked, PATIENCE).toBeGreaterThan(0);
     await turn();
     expect([seen.now, committed.length]).toEqual(['waiting', 0]);
     disk.release();
@@ -85,23 +87,23 @@ describe('a backend that ends with the machine', () => {
     const { composed, sandboxer, asked } = await open(true);
     using disk = holdDisk();
     const creating = sandboxer.create(PROFILE);
-    await expect.poll(() => asked).toEqual(['provision']);
+    await expect.poll(() => asked, PATIENCE).toEqual(['provision']);
     const listing = outcome(sandboxer.list({}));
     const reading = outcome(composed.engine.context.store.countLive());
     await turn();
     expect([listing.now, reading.now]).toEqual(['waiting', 'waiting']);
     disk.release();
     await creating;
-    await expect.poll(() => [listing.now, reading.now]).toEqual(['answered', 'answered']);
+    await expect.poll(() => [listing.now, reading.now], PATIENCE).toEqual(['answered', 'answered']);
   });
 
   it('is asked in vain where the flush then fails: nobody is told of success, then or later', async () => {
     const { composed, sandboxer, asked, committed, fatal } = await open(true);
     using disk = holdDisk();
     const creating = outcome(sandboxer.create(PROFILE));
-    await expect.poll(() => asked).toEqual(['provision']);
+    await expect.poll(() => asked, PATIENCE).toEqual(['provision']);
     disk.fail();
-    await expect.poll(() => creating.now).toBe('store_unavailable');
+    await expect.poll(() => creating.now, PATIENCE).toBe('store_unavailable');
     disk.release();
     await expect(sandboxer.create(PROFILE)).rejects.toMatchObject({ code: 'store_unavailable' });
     await expect(composed.engine.context.store.countLive()).rejects.toMatchObject({
@@ -116,7 +118,7 @@ describe('any other backend', () => {
     const { sandboxer, asked } = await open(false);
     using disk = holdDisk();
     const creating = sandboxer.create(PROFILE);
-    await expect.poll(() => disk.asked).toBeGreaterThan(0);
+    await expect.poll(() => disk.asked, PATIENCE).toBeGreaterThan(0);
     for (let index = 0; index < 20; index += 1) await turn();
     expect(asked).toEqual([]);
     disk.release();

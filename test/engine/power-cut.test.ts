@@ -2,6 +2,7 @@
 import { cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { backendName } from '../../src/domain/ids.ts';
 import { LocalTransport } from '../../src/faces/library/local-transport.ts';
 import { Sandboxer } from '../../src/faces/library/sandboxer.ts';
 import { compose } from '../../src/main.ts';
@@ -28,10 +29,12 @@ it(
       await sandboxer.create({ profile: 'profile.local' }),
       await sandboxer.create({ profile: 'profile.local' }),
     ];
-    const isLeft = (name: string) => made.some(({ id }) => name.includes(id.slice(4)));
-    const left = () => readdirSync(boxes).filter(isLeft);
-    const names = left();
-    expect(names).toHaveLength(2);
+    const names = made.map(({ id }) => backendName(id, 1)).sort();
+    const left = () =>
+      readdirSync(boxes)
+        .filter((name) => names.includes(name))
+        .sort();
+    expect(left()).toEqual(names);
     for (const name of names) {
       cpSync(join(boxes, name), join(saved, name), {
         recursive: true,

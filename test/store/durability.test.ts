@@ -186,7 +186,7 @@ describe('units that need not wait for the disk', () => {
       order.push('first told');
       add('second').then(() => second.resolve());
     });
-    await expect.poll(() => flushes.length).toBe(1);
+    await expect.poll(() => flushes.length, { timeout: 15_000, interval: 5 }).toBe(1);
     expect([order, flushes.length]).toEqual([['first told'], 1]);
     flushes[0]!.resolve();
     await Promise.all([first, second.promise]);
