@@ -9,6 +9,7 @@ import { compose } from '../../src/main.ts';
 import type { SandboxView } from '../../src/operations/view.ts';
 import type { LabHost } from '../lab/host.ts';
 import { WEB_IMAGE } from '../lab/images.ts';
+import { writeRepository } from '../lab/stacks.ts';
 import { type ComposeHome, openComposeHome } from '../standins/compose-home.ts';
 
 const run = promisify(execFile);
@@ -64,6 +65,31 @@ describe.runIf(process.getuid?.() === 0)('a host alone', () => {
     expect(gone.state).toBe('destroyed');
     expect(await nothing()).toBe(true);
   }, 60_000);
+
+  it('that was rebooted keeps the deadline of what came back with it, from the first look on', async () => {
+    const repository = join(place.home, 'comes-back');
+    writeRepository(repository, 'comesBack');
+    const made = await sandboxer(
+      'create',
+      '--profile',
+      'profile.compose-e2e',
+      '--input',
+      `repo=${repository}`,
+    );
+    await host.reboot();
+    const runs = async () => (await host.containers()).some(({ state }) => state === 'running');
+    while (!(await runs())) await sleep(100);
+    const composed = await compose({ environment: place.variables });
+    try {
+      await composed.engine.reconciler.checkLive(new AbortController().signal);
+    } finally {
+      await composed.close();
+    }
+    expect(await runs()).toBe(true);
+    const setEnd = `echo 0 >${host.baseDirectory}/.sandboxer/${made.sandbox_id}/deadline`;
+    await host.run(['sh', '-c', setEnd]);
+    while (!(await nothing())) await sleep(500);
+  }, 90_000);
 
   it('shows what was planted on it, and loses just that when told to reap', async () => {
     const kept = await sandboxer('create', '--profile', place.profile);

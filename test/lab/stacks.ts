@@ -64,6 +64,8 @@ export const STACKS = {
     volumes: { data: {} },
   },
   web: one({}),
+  /** Is there again after its host was rebooted. */
+  comesBack: one({ restart: 'always' }),
   /** One service that may write to the repository and to a named volume. */
   writesBoth: {
     services: { data: { ...DATA, volumes: ['data:/data', '../:/workspace'] } },

@@ -60,15 +60,18 @@ while deadline=$(cat "$state/deadline" 2>/dev/null); do
 done
 `;
 
-/** $5 seconds to the deadline, $6 seconds to the latest one or nothing to keep it. */
-const SET_DEADLINE = `
-now=$(cut -d. -f1 /proc/uptime)
-[ -z "$6" ] || echo $((now + $6)) >"$state/latest"
-deadline=$((now + $5)) latest=$(cat "$state/latest") || exit 1
-[ "$deadline" -le "$latest" ] || deadline=$latest
-echo "$deadline" >"$state/deadline.new" && mv -- "$state/deadline.new" "$state/deadline" || exit 1
+/** Whether the process `$pid` is this sandbox's reaper, and not one that got its number later; ours have its name in their text. */
+const IS_REAPER = `tr '\\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "^[^ ]*sh $state/reaper.sh "`;
+
+/**
+ * Where none runs: also after the machine was started again, when times since its start began anew. Then the deadline is at most
+ * as far away as when it was set: never earlier than it was, and later by no more than what had passed.
+ */
+const START_REAPER = `
 pid=$(cat "$state/reaper.pid" 2>/dev/null || echo none)
-if ! tr '\\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "$name"; then
+if ! ${IS_REAPER}; then
+  end=$(($(cut -d. -f1 /proc/uptime) + $(cat "$state/left"))) || exit 1
+  [ "$(cat "$state/deadline")" -le "$end" ] || echo "$end" >"$state/deadline"
   if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] &&
     systemd-run --quiet --collect --unit="sandboxer-$name" -- sh "$state/reaper.sh" "$1" "$2" "$3" "$4" 2>/dev/null; then
     systemctl show --property=MainPID --value "sandboxer-$name" >"$state/reaper.pid"
@@ -77,7 +80,17 @@ if ! tr '\\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "$name"; then
     echo $! >"$state/reaper.pid"
   fi
 fi
-echo $((deadline - now))
+`;
+
+/** $5 seconds to the deadline, $6 seconds to the latest one or nothing to keep it. */
+const SET_DEADLINE = `
+now=$(cut -d. -f1 /proc/uptime)
+[ -z "$6" ] || echo $((now + $6)) >"$state/latest"
+deadline=$((now + $5)) latest=$(cat "$state/latest") || exit 1
+[ "$deadline" -le "$latest" ] || deadline=$latest
+echo $((deadline - now)) >"$state/left" || exit 1
+echo "$deadline" >"$state/deadline.new" && mv -- "$state/deadline.new" "$state/deadline" || exit 1
+${START_REAPER}echo $((deadline - now))
 `;
 
 /** Times count from the start of the machine: a wrong or a moving clock does not matter. Says the seconds granted. */
@@ -103,15 +116,16 @@ ${SET_DEADLINE}(umask 077 && cat >"$state/compose.yaml")
 export const DESTROY = `${PLACE}${REMOVE}
 pid=$(cat "$state/reaper.pid" 2>/dev/null || echo none)
 remove || exit $?
-if tr '\\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "reaper.sh.*$name"; then kill "$pid"; fi
+if ${IS_REAPER}; then kill "$pid"; fi
 `;
 
-/** Lines of words apart by tabs; see `status.ts`. */
+/** Lines of words apart by tabs; see `status.ts`. A reaper that does not run any more is started again. */
 export const OBSERVE = `${PLACE}
 if [ -e "$dir" ] || [ -e "$state" ]; then
   printf 'directory\\t%s\\n' "$(cat "$state/epoch" 2>/dev/null)"
   printf 'up\\t%s\\n' "$(cat "$state/up" 2>/dev/null)"
   printf 'record\\t%s\\n' "$(head -n 1 "$state/record.json" 2>/dev/null)"
+  [ ! -e "$state/deadline" ] || { ${START_REAPER}}
   held=$(cat "$state/held" 2>/dev/null) && printf 'held\\t%s\\n' $(($(cut -d. -f1 /proc/uptime) - held))
 fi
 found=$("$engine" ps -a --no-trunc --filter "label=com.docker.compose.project=$name" \\
