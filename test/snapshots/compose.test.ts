@@ -1,7 +1,7 @@
 /** Snapshots of stacks on real hosts: what they hold goes to another host, and comes back there as it was. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,6 +27,7 @@ describe.runIf(process.getuid?.() === 0)('snapshots of stacks', () => {
 
   beforeAll(async () => {
     place = await openComposeHome(2);
+    mkdirSync(join(place.home, 'snapshots'), { mode: 0o700 });
     repository = mkdtempSync(join(tmpdir(), 'sbx-snapshots-'));
     writeRepository(repository, 'webAndData');
     sandboxer = await Sandboxer.connect({ environment: place.variables });
