@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { createJsonLog } from '../../adapters/log/json-log.ts';
 import { ERROR_REGISTRY, SandboxerError } from '../../domain/errors.ts';
 import { type Composed, compose } from '../../main.ts';
-import { type RunningServer, serveHttp } from '../http/server.ts';
+import { type RunningServer, refusePlainHttp, serveHttp } from '../http/server.ts';
 import { onInterrupt } from './interrupt.ts';
 import type { Values } from './spec.ts';
 import type { Terminal } from './terminal.ts';
@@ -60,6 +60,7 @@ export async function runServe(values: Values, terminal: Terminal): Promise<numb
   if (port < 0 || port > PORT_MAX) {
     throw new SandboxerError('invalid_request', `--port must be 0 to ${PORT_MAX}, and is ${port}.`);
   }
+  refusePlainHttp({ host, allowPlainHttp: input.allow_plain_http ?? false }); // before the home is taken
   const fatal = Promise.withResolvers<never>();
   fatal.promise.catch(() => process.exitCode ?? ERROR_REGISTRY.store_unavailable.exitCode);
   const composed = await compose({

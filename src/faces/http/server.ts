@@ -94,18 +94,25 @@ async function firstToken(engine: Engine, tokenPath: string): Promise<void> {
   writeFileSync(tokenPath, `${token}\n`, { mode: 0o600 });
 }
 
+/** Throws where tokens would travel in the clear and nobody said that they may. */
+export function refusePlainHttp({
+  host,
+  allowPlainHttp,
+}: Pick<ServeOptions, 'host' | 'allowPlainHttp'>): void {
+  if (LOOPBACK.includes(host) || allowPlainHttp) return;
+  throw new SandboxerError(
+    'invalid_request',
+    `Serving plain HTTP on ${host} would send tokens in the clear.`,
+    {
+      nextStep: 'Put a TLS proxy in front and serve on 127.0.0.1, or say --allow-plain-http.',
+    },
+  );
+}
+
 /** Serves the API on the home's socket (for its owner, without a token) and on TCP (with one). */
 export async function serveHttp(options: ServeOptions): Promise<RunningServer> {
   const { engine, installation } = options;
-  if (!LOOPBACK.includes(options.host) && !options.allowPlainHttp) {
-    throw new SandboxerError(
-      'invalid_request',
-      `Serving plain HTTP on ${options.host} would send tokens in the clear.`,
-      {
-        nextStep: 'Put a TLS proxy in front and serve on 127.0.0.1, or say --allow-plain-http.',
-      },
-    );
-  }
+  refusePlainHttp(options);
   await firstToken(engine, options.tokenPath);
   const gatekeeper = new Gatekeeper(engine.context, [...options.allowedHosts, options.host]);
   const parts: AppParts = { engine, installation, gatekeeper, metrics: new Metrics(engine) };
