@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
+import { begun } from '../domain/streams.ts';
 import { printable } from '../domain/text.ts';
 import type { ExecSession } from '../ports/extension.ts';
 import { download, type OperationContext, upload } from './operation.ts';
@@ -12,6 +13,10 @@ const archiveInput = z.strictObject({
   id: sandboxIdField,
   path: z.string().min(1).max(4_096).describe('A directory or file inside'),
 });
+
+const NOTHING_THERE = 66;
+/** Asked first, because `tar` begins an archive of what it cannot find, too. */
+const PACK = `[ -e "$1/$2" ] || [ -L "$1/$2" ] || exit ${NOTHING_THERE}; exec tar -C "$1" -cf - -- "$2"`;
 
 function splitPath(path: string): { directory: string; name: string } {
   if (/^\/+$/.test(path)) return { directory: '/', name: '.' };
@@ -33,6 +38,12 @@ function start(
 async function finish(session: ExecSession, complaints: readonly Uint8Array[], id: string): Promise<void> {
   const { exitCode } = await session.exit;
   if (exitCode === 0) return;
+  if (exitCode === NOTHING_THERE) {
+    throw new SandboxerError('invalid_input', 'There is nothing at that path in the sandbox.', {
+      sandboxId: id,
+      nextStep: `Look with: sandboxer exec ${id} -- ls -la`,
+    });
+  }
   const said = printable(Buffer.concat(complaints).toString('utf8').trim());
   throw new SandboxerError('invalid_input', `tar inside the sandbox ended with ${exitCode}: ${said}`, {
     sandboxId: id,
@@ -84,8 +95,8 @@ export const readArchive = download({
   cli: 'cp does this',
   async run(context, input) {
     const { directory, name } = splitPath(input.path);
-    const session = await start(context, input.id, ['tar', '-C', directory, '-cf', '-', '--', name], false);
-    return standardOutput(session, input.id);
+    const session = await start(context, input.id, ['sh', '-c', PACK, 'sh', directory, name], false);
+    return begun(standardOutput(session, input.id));
   },
 });
 

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { begun } from '../../domain/streams.ts';
 import {
   type ExecSession,
   type ExecSpec,
@@ -40,17 +41,6 @@ async function* translatedStream<Item>(source: AsyncIterable<Item>): AsyncIterab
   } catch (error) {
     throw fromAgent(error);
   }
-}
-
-/** Reads the first piece before answering, so that a missing file is an error and not an empty stream. */
-async function begun(source: AsyncIterable<Uint8Array>): Promise<AsyncIterable<Uint8Array>> {
-  const iterator = source[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  return (async function* () {
-    if (first.done) return;
-    yield first.value;
-    yield* { [Symbol.asyncIterator]: () => iterator };
-  })();
 }
 
 function sessionOf(session: AgentSession): ExecSession {

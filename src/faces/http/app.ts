@@ -48,6 +48,21 @@ function takeStdin(raw: Record<string, unknown>): Uint8Array | null {
   return Buffer.from(stdin);
 }
 
+/** Once the answer has begun a failure can only cut it off: the client sees that, and the log says why. */
+async function* toldWhenCutOff(
+  source: AsyncIterable<Uint8Array>,
+  { name }: Operation,
+  { engine, signal }: OperationContext,
+): AsyncIterable<Uint8Array> {
+  try {
+    yield* source;
+  } catch (error) {
+    if (!signal.aborted)
+      engine.context.log.warn('an answer was cut off', { operation: name, why: String(error) });
+    throw error;
+  }
+}
+
 async function respond(
   operation: Operation,
   context: OperationContext,
@@ -64,7 +79,7 @@ async function respond(
       return json(await collectExec(session, stdin, (input as { detach: boolean }).detach));
     }
     case 'download': {
-      const source = await operation.run(context, input);
+      const source = toldWhenCutOff(await operation.run(context, input), operation, context);
       const sent = await exchange.send(source, { 'content-type': operation.mediaType });
       return sent ? RESPONSE_ALREADY_SENT : streamed(source, operation.mediaType);
     }

@@ -69,6 +69,10 @@ async function failureOf(response: IncomingMessage): Promise<SandboxerError> {
   }
 }
 
+function cancelled(cause: unknown): SandboxerError {
+  return new SandboxerError('cancelled', 'The request was cancelled.', { cause });
+}
+
 /** Speaks to a server: over the home's socket, or over a URL with a token. */
 export class HttpTransport implements Transport {
   readonly place: string;
@@ -208,13 +212,17 @@ export class HttpTransport implements Transport {
     try {
       yield* response as AsyncIterable<Uint8Array>;
     } catch (error) {
-      throw this.#unreachable(error as Error, sent.signal);
+      if (sent.signal?.aborted) throw cancelled(error);
+      throw new SandboxerError(
+        'server_unreachable',
+        `The server at ${this.place} broke its answer off before the end.`,
+        { nextStep: 'Ask again; the log of the server says why.', cause: error },
+      );
     }
   }
 
   #unreachable(error: Error, signal: AbortSignal | undefined): SandboxerError {
-    if (signal?.aborted)
-      return new SandboxerError('cancelled', 'The request was cancelled.', { cause: error });
+    if (signal?.aborted) return cancelled(error);
     return new SandboxerError('server_unreachable', `The server at ${this.place} does not answer.`, {
       nextStep: 'Start it with: sandboxer serve — or unset SANDBOXER_URL to work without one.',
       cause: error,

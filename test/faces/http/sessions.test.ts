@@ -60,6 +60,27 @@ describe('output', () => {
   });
 });
 
+describe('archives', () => {
+  it('of what is not there are refused in words, before an answer begins', async () => {
+    await expect(sandbox.readArchive('/workspace/missing')).rejects.toMatchObject({
+      code: 'invalid_input',
+      message: expect.stringContaining('nothing at that path'),
+    });
+  });
+
+  it('that fail in the middle are cut off, and are told as that', async () => {
+    await sandbox.run(['sh', '-c', 'mkdir half && head -c 3000000 /dev/zero >half/a && ln -s none half/z']);
+    await sandbox.run(['sh', '-c', 'head -c 9 /dev/zero >half/b && chmod 0 half/b']);
+    const read = async () => {
+      for await (const _ of await sandbox.readArchive('/workspace/half'));
+    };
+    await expect(read()).rejects.toMatchObject({
+      code: 'server_unreachable',
+      message: expect.stringContaining('broke its answer off'),
+    });
+  });
+});
+
 describe('files', () => {
   it('with times no calendar knows are listed', async () => {
     await sandbox.run(['sh', '-c', 'mkdir -p far && touch -d @8640000000001 far/file']);
