@@ -77,6 +77,18 @@ describe.runIf(process.getuid?.() === 0)('sandboxes that begin with one snapshot
     expect(readdirSync(join(local(), 'boxes'))).toEqual([`sbx-${source.id}`]);
   });
 
+  it('can rename the directories they begin with, again and again', async () => {
+    const restored = await sandboxer.restore(snapshotId);
+    const rename = (from: string, to: string) => `perl -e 'rename("${from}", "${to}") or die "$!\\n"'`;
+    await shell(restored, `${rename('dir', 'moved')} && ${rename('moved', 'again')} && mkdir dir`);
+    expect(await shell(restored, 'cat again/file; ls dir; stat -c %a again')).toBe('one\n750\n');
+    const { snapshot_id: second } = await restored.snapshot();
+    const later = await sandboxer.restore(second);
+    expect(await shell(later, 'cat again/file; ls dir')).toBe('one\n');
+    await Promise.all([restored.destroy(), later.destroy()]);
+    await sandboxer.deleteSnapshot(second);
+  });
+
   it('are captured as they are: what they changed, and what they never touched', async () => {
     const restored = await sandboxer.restore(snapshotId);
     await shell(restored, 'rm gone; echo more >>dir/file; echo new >new');

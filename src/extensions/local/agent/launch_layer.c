@@ -68,7 +68,7 @@ int launch_open_layer(int identities, const char *shared, const char *upper, con
   int context = fsopen("overlay", FSOPEN_CLOEXEC);
   if (context < 0) return -1;
   bool configured = launch_configure(context, "lowerdir", shared) && launch_configure(context, "upperdir", upper) &&
-                    launch_configure(context, "workdir", work) && launch_configure(context, "redirect_dir", "off") &&
+                    launch_configure(context, "workdir", work) && launch_configure(context, "redirect_dir", "on") &&
                     launch_configure(context, "metacopy", "off") && launch_configure(context, "index", "off");
   return launch_finish_context(context, configured, USUAL_ATTRIBUTES);
 }
