@@ -194,7 +194,7 @@ export class Runner {
       } catch (error) {
         const ours = error instanceof SandboxerError && error.kind.fault === 'sandboxer';
         if (error instanceof Superseded || ours || signal.aborted) throw error;
-        record = await this.#afterError(record, run, error, signal);
+        record = await this.#afterError(record, run, error, active);
       }
     }
   }
@@ -244,7 +244,7 @@ export class Runner {
     record: SandboxRecord,
     run: RunRecord,
     error: unknown,
-    signal: AbortSignal,
+    active: Active,
   ): Promise<SandboxRecord> {
     const verdict = judge(this.#engine, record, run, error);
     if (verdict.kind === 'give_up') return this.#giveUp(record, run, verdict.error, verdict.mayMoveOn);
@@ -253,7 +253,9 @@ export class Runner {
       verdict.alarm && record.attention === null
         ? await this.#raiseAlarm(record, attempted, verdict.why)
         : { ...record, run: attempted };
-    await this.#engine.clock.sleep(verdict.afterMs, signal);
+    /* Whoever asks while this waits must see the alarm, which is told of once. */
+    active.record = after;
+    await this.#engine.clock.sleep(verdict.afterMs, active.controller.signal);
     return after;
   }
 

@@ -137,6 +137,23 @@ describe('a backend that is down', () => {
     await Promise.all(destroys);
   }, 60_000);
 
+  it('and cannot be removed is told to whoever asks, also while it waits for its next attempt', async () => {
+    const { sandboxer, composed, setFaults } = await open();
+    const sandbox = await sandboxer.create(PROFILE);
+    setFaults([{ verb: 'destroy', kind: 'unauthenticated' }]);
+    const alarmed = Promise.withResolvers<void>();
+    composed.engine.context.bus.onCommitted(({ record }) => {
+      if (record.attention !== null) alarmed.resolve();
+    });
+    const first = sandbox.destroy({ idempotencyKey: 'd' }).catch((error: unknown) => error);
+    await alarmed.promise;
+    const second = sandbox.destroy({ idempotencyKey: 'd' }).catch((error: unknown) => error);
+    for (const answer of [await first, await second])
+      expect(answer).toMatchObject({ code: 'backend_unavailable' });
+    setFaults([]);
+    await composed.engine.runner.idle(sandbox.id, AbortSignal.timeout(PATIENCE_MS));
+  }, 60_000);
+
   it('and cannot be left (failover) is asked again until it can, with an alarm, and then left', async () => {
     const current = await open({ SANDBOXER_PROFILES: join(import.meta.dirname, 'profiles') }, PATIENCE_MS);
     current.setFaults([
