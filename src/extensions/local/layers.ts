@@ -3,11 +3,12 @@
  * writes. Kept for one boot only, since after a loss of power nobody could tell whether all of it had reached the disk.
  */
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { existsSync, renameSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSnapshotId } from '../../domain/snapshot/manifest.ts';
 import { LAYER_PATH_FORBIDS } from './native/box-plan.ts';
+import { removeTree } from './remove.ts';
 
 const DRAFT = 'draft-';
 const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
@@ -36,13 +37,18 @@ export class Layers {
 
   /**
    * The directory with the content of `id`. Where it is missing `fill` is called with an empty one, and it counts once that
-   * resolved. Whoever asks first fills it for all; the others try in turn when that fails.
+   * resolved. Whoever asks first fills it for all; the others try in turn when that fails. Rejects with the signal's reason
+   * where it aborts while another fills it.
    */
-  async prepare(id: string, fill: (directory: string) => Promise<void>): Promise<string> {
+  async prepare(
+    id: string,
+    fill: (directory: string) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<string> {
     for (;;) {
       const filling = this.#filling.get(id);
       if (filling === undefined) break;
-      await filling.catch(() => undefined); // told to whoever filled it
+      await endOf(filling, signal);
     }
     const filled = this.#fill(id, fill);
     this.#filling.set(id, filled);
@@ -59,7 +65,16 @@ export class Layers {
     for (const boot of await namesIn(this.#directory))
       if (join(this.#directory, boot) !== current) await removeTree(join(this.#directory, boot));
     for (const id of await namesIn(current))
-      if (!this.#isBeingFilled(id) && !(await isNeeded(id))) await removeTree(join(current, id));
+      if (!this.#isBeingFilled(id) && !(await isNeeded(id))) await this.#remove(current, id);
+  }
+
+  /** Out of sight at once: what is removed bit by bit must not be taken for the whole. */
+  async #remove(boot: string, name: string): Promise<void> {
+    const ready = join(boot, name);
+    if (!existsSync(ready)) return;
+    const draft = join(boot, `${DRAFT}${randomUUID()}`);
+    renameSync(ready, draft);
+    await removeTree(draft);
   }
 
   #isBeingFilled(name: string): boolean {
@@ -80,8 +95,9 @@ export class Layers {
       await fill(draft);
       await rename(draft, ready);
       return ready;
-    } finally {
+    } catch (error) {
       await removeTree(draft);
+      throw error;
     }
   }
 
@@ -99,6 +115,16 @@ async function namesIn(directory: string): Promise<readonly string[]> {
   return existsSync(directory) ? readdir(directory) : [];
 }
 
-function removeTree(path: string): Promise<void> {
-  return rm(path, { recursive: true, force: true });
+/** Resolves however it ends, which is told to whoever filled it. */
+function endOf(filling: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    const end = () => {
+      signal.removeEventListener('abort', abort);
+      resolve();
+    };
+    if (signal.aborted) return abort();
+    signal.addEventListener('abort', abort, { once: true });
+    filling.then(end, end);
+  });
 }

@@ -45,5 +45,10 @@ export async function removeBox(directory: string): Promise<void> {
   }
   if (process.getuid?.() !== 0)
     await run('chmod', ['--recursive', '--quiet', 'u+rwX', '--', directory]).catch(() => undefined); // `rm` tells what could not be opened
-  await run('rm', ['-rf', '--one-file-system', '--', directory]);
+  await removeTree(directory);
+}
+
+/** Of any depth: Node's own removal names each file by its whole path, which may be longer than the system takes. */
+export async function removeTree(path: string): Promise<void> {
+  await run('rm', ['-rf', '--one-file-system', '--', path]);
 }

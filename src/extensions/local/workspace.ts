@@ -47,7 +47,7 @@ async function layerWorkspace(
   signal: AbortSignal,
 ): Promise<Workspace> {
   const fill = (to: string) => restoreWorkspace(to, restore, USER_ID_INSIDE, signal);
-  const shared = await layers.prepare(layer, fill);
+  const shared = await layers.prepare(layer, fill, signal);
   const [upper, work] = ['upper', 'work'];
   mkdirSync(join(directory, upper));
   /* The top directory of both is that of the upper one. */
