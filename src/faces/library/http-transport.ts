@@ -100,7 +100,7 @@ export class HttpTransport implements Transport {
     const key = options.idempotencyKey;
     const headers = {
       'content-type': 'application/json',
-      ...(key === undefined ? {} : { 'idempotency-key': key }),
+      ...(key === undefined || !operation.keyed ? {} : { 'idempotency-key': key }),
     };
     const sent = { method, path: inQuery ? path + queryOf(rest) : path, headers, signal: options.signal };
     const response = await this.#send(sent, inQuery ? null : JSON.stringify(rest));

@@ -84,6 +84,16 @@ describe('a kept connection that the server closed', () => {
     expect(seen).toHaveLength(2);
   });
 
+  it('fails a request whose key means nothing to the server', async () => {
+    const { transport, seen } = await openServer(CUT);
+    await transport.call('list', {});
+    await connectionIsKept();
+    const tokens = { name: 'x', scopes: ['read' as const] };
+    const created = transport.call('tokens_create', tokens, { idempotencyKey: 'k' });
+    await expect(created).rejects.toMatchObject({ code: 'server_unreachable' });
+    expect(seen).toHaveLength(2);
+  });
+
   it('fails a request whose answer had begun', async () => {
     const { transport, seen } = await openServer(CUT_IN_THE_MIDDLE);
     await transport.call('list', {});
