@@ -61,17 +61,19 @@ done
 `;
 
 /** Whether the process `$pid` is this sandbox's reaper, and not one that got its number later; ours have its name in their text. */
-const IS_REAPER = `tr '\\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- "^[^ ]*sh $state/reaper.sh "`;
+const IS_REAPER = `tr '\\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "sh $state/reaper.sh "`;
 
 /**
  * Where none runs: also after the machine was started again, when times since its start began anew. Then the deadline is at most
- * as far away as when it was set: never earlier than it was, and later by no more than what had passed.
+ * as far away as when it was set: never earlier than it was, and later by no more than what had passed. A loss of power may have
+ * left nothing in that file, and the deadline is then as it was.
  */
 const START_REAPER = `
 pid=$(cat "$state/reaper.pid" 2>/dev/null || echo none)
 if ! ${IS_REAPER}; then
-  end=$(($(cut -d. -f1 /proc/uptime) + $(cat "$state/left"))) || exit 1
-  [ "$(cat "$state/deadline")" -le "$end" ] || echo "$end" >"$state/deadline"
+  left=$(cat "$state/left" 2>/dev/null)
+  end=$(($(cut -d. -f1 /proc/uptime) + \${left:-0}))
+  [ -z "$left" ] || [ "$(cat "$state/deadline")" -le "$end" ] || echo "$end" >"$state/deadline"
   if [ -d /run/systemd/system ] && [ "$(id -u)" = 0 ] &&
     systemd-run --quiet --collect --unit="sandboxer-$name" -- sh "$state/reaper.sh" "$1" "$2" "$3" "$4" 2>/dev/null; then
     systemctl show --property=MainPID --value "sandboxer-$name" >"$state/reaper.pid"
