@@ -111,6 +111,21 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
     expect((await source.run(['true'])).exitCode).toBe(0);
   }, 120_000);
 
+  it('is refused where somebody else let the stack go on meanwhile, as another snapshot of it does', async () => {
+    await using sandboxer = await connect();
+    const source = await create(sandboxer, 'paused');
+    await holdReading();
+    const taken = source.snapshot().catch((error: unknown) => error);
+    await until(() => isPaused(source));
+    await host.docker('unpause', await containerOf(source));
+    await letRead();
+    expect(await taken).toMatchObject({
+      code: 'backend_unavailable',
+      message: expect.stringMatching(/somebody else/),
+    });
+    expect(drafts()).toEqual([]);
+  }, 120_000);
+
   it('goes on by itself after its host was cut off', async () => {
     await using sandboxer = await connect();
     const source = await create(sandboxer, 'hasty');

@@ -5,12 +5,14 @@ import type { HostClient, Place } from './client.ts';
 import { lastWords, scriptError } from './errors.ts';
 
 const TIME_WAS_OVER = 75;
+const LET_GO_ON = 74;
 const NOT_PAUSED = 71;
 const WORDS_MAX = 4_096;
 
 /**
  * $1 engine, $2 name, $3 seconds, $4 a file. Pauses what runs, says so, and lets it go on when its standard input ends or the time is
- * over. What somebody else paused is left as it is. 71: something could not be paused, and nothing is; 75: the time was over.
+ * over. What somebody else paused is left as it is. 71: something could not be paused, and nothing is; 75: the time was over; 74:
+ * something ran before that, so that somebody else had let it go on.
  * The file says when it went on, in seconds since the machine's start: an engine goes on with its health checks while a
  * container is paused, and they fail.
  */
@@ -27,8 +29,12 @@ if [ "$code" = 0 ]; then
   echo paused
   { while read -r _ <&3; do :; done; kill "$time" 2>/dev/null; } & reader=$!
   while kill -0 "$time" 2>/dev/null; do wait "$time"; code=$?; done
-  if [ "$code" = 0 ]; then code=75; else code=0; fi
   kill "$reader" 2>/dev/null
+  if [ "$code" = 0 ]; then code=75; else
+    code=0
+    running=$("$engine" ps -q --filter "label=sandboxer.name=$name" --filter status=running) || running=unknown
+    [ -z "$running" ] || code=74
+  fi
 else
   printf '%s\\n' "$said" >&2
   kill "$time"
@@ -75,6 +81,11 @@ export class Hold {
         `The stack stood still for ${this.#limitS} s and went on before all of it was copied; the profile's pause_max_s says how long it may.`,
       );
     }
+    if (exitCode === LET_GO_ON)
+      throw new ExtensionError(
+        'transient',
+        'The stack was let go on by somebody else before all of it was copied.',
+      );
     throw scriptError('Pausing the stack', this.#host, exitCode, this.#said());
   }
 }
