@@ -211,6 +211,9 @@ describe('what is no tar', () => {
     ])
       await expect(namesOf(await record(text)), text).rejects.toThrow(Damage);
     await expect(namesOf(await record('x'.repeat(2_000_000)))).rejects.toThrow(/too large an extension/);
+    const one = (await record('16 path=hello/x\n')).subarray(0, 1_024);
+    const many = Buffer.concat([...Array.from({ length: 20 }, () => one), await content()]);
+    await expect(namesOf(many)).rejects.toThrow(/too many extensions/);
   });
 
   it('is empty has no entries', async () => {

@@ -14,6 +14,8 @@ import {
 } from './tar-header.ts';
 
 const EXTENSION_BYTES_MAX = 1024 * 1024;
+/** Before one entry; honest programs write four at most. */
+const EXTENSIONS_MAX = 16;
 /** Programs fill up the last of their records with zeros. */
 const FILLING_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -72,7 +74,8 @@ export class TarReader {
   }
 
   async #next(): Promise<RawEntry | null> {
-    for (let more = this.#global; ; ) {
+    for (let more = this.#global, extensions = 0; ; extensions += 1) {
+      if (extensions > EXTENSIONS_MAX) throw new Damage('it has too many extensions before one entry');
       const block = await this.#bytes.exactly(BLOCK_BYTES);
       if (block === null && !this.#isBegun) return null;
       if (block === null) throw new Damage('it ends before its end');

@@ -86,8 +86,7 @@ export class BoxLife {
       const pid = await this.#launch(ground, request, local, { root, workspace, slot });
       return { version: 1, data: { pid, slot } };
     } catch (error) {
-      if (layer === null || !(error instanceof AgentError) || !error.message.startsWith(LAYER_STEP))
-        throw error;
+      if (layer === null || !isLayerRefusal(error)) throw error;
       this.#layers.refuse(error.message);
     }
     return this.make(ground, request, local);
@@ -192,6 +191,11 @@ export class BoxLife {
 
 function dead(detail: string | null): Observation {
   return { kind: 'present', state: 'dead', handle: { version: 1, data: {} }, activity: null, detail };
+}
+
+/** The kernel or the file system cannot do it; a directory that is gone says nothing of that. */
+function isLayerRefusal(error: unknown): error is AgentError {
+  return error instanceof AgentError && error.code !== 'not_found' && error.message.startsWith(LAYER_STEP);
 }
 
 function killIfThere(pid: number): void {

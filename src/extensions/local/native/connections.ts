@@ -7,8 +7,9 @@ import type { Clock } from '../../../ports/clock.ts';
 const LONGEST_SOCKET_PATH = 107;
 /** Well below the two seconds that the agent waits, so that a request never meets a connection about to close. */
 const KEEP_MS = 500;
-const KEPT_MAX = 4;
-/** Of all sandboxes together: each one is a descriptor here and a process there. */
+/** Of one sandbox: what waits there counts among its processes. */
+const KEPT_MAX = 1;
+/** Of all sandboxes together: each one is a descriptor here, too. */
 const KEPT_TOTAL_MAX = 64;
 
 /** Opens a connection; a path that is too long goes through a descriptor of its directory. */
