@@ -1,15 +1,22 @@
-/** G27: how fast the files of a stack on a host become a snapshot, against tar and zstd over the same kind of connection. */
+/**
+ * G27: how fast the files of a stack on a host become a snapshot, and come back into another stack, against tar and zstd over
+ * the same kind of connection.
+ */
 import { rmSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { shell } from '../kit/files.ts';
-import { ratioBetween, runRounds } from '../kit/rounds.ts';
+import { type Contender, type Rounds, ratioBetween, runRounds } from '../kit/rounds.ts';
 import { atLeast, type Bench, type Row, resultOf, told } from '../kit/row.ts';
 import { createSandbox, destroySandbox, timed } from '../kit/sandboxes.ts';
 import { openStackHost, STACK_PROFILE_ID, type StackHost } from '../kit/stack-host.ts';
+import { medianRatio } from '../kit/stats.ts';
 
 const OURS = 'sand-boxer snapshot over HTTP';
 const PLAIN = 'ssh (shared connection) tar | zstd -1, synced';
+const RESTORE = 'sand-boxer restore over HTTP';
+const CREATE = 'sand-boxer create of the same stack, empty';
+const PLAIN_BACK = 'zstd -dc | ssh (shared connection) tar -x';
 /** Some 340 MB: programs, texts and many small files. */
 const MIXED_FILES = join(import.meta.dirname, '..', '..', 'node_modules');
 
@@ -23,13 +30,62 @@ async function filledSandbox(bench: Bench, place: StackHost): Promise<{ id: stri
   const id = await createSandbox(client, STACK_PROFILE_ID);
   bench.atEnd(() => destroySandbox(client, id));
   const { host } = place;
-  await host.run(['mount', '-o', 'remount,size=1g', host.baseDirectory]);
+  await host.run(['mount', '-o', 'remount,size=2g', host.baseDirectory]);
   const directory = `${host.baseDirectory}/${id}`;
   await cp(MIXED_FILES, join(host.outsidePath(directory), 'files'), {
     recursive: true,
     verbatimSymlinks: true,
   });
   return { id, directory };
+}
+
+/** What a restore takes beyond a create of the same stack, against the plain way, as the median over the rounds. */
+function backRatio({ series }: Rounds): number {
+  const of = (name: string) => series.find((one) => one.name === name)!.values;
+  const added = of(RESTORE).map((restoreMs, round) => {
+    const createMs = of(CREATE)[round];
+    return restoreMs === null || createMs === null || createMs === undefined ? null : restoreMs - createMs;
+  });
+  return medianRatio(of(PLAIN_BACK), added);
+}
+
+/** Those who bring it back: ours into a stack of its own, which is also made empty for comparison, and the plain way. */
+async function wayBack(place: StackHost, id: string, directory: string): Promise<Contender[]> {
+  const { host, shared, server } = place;
+  const { client } = server;
+  const kept = join(place.home, 'kept.tar.zst');
+  const pack = 'out=$1 dir=$2; shift 2; "$@" tar -C "$dir" -cf - . | zstd -q -1 -o "$out"';
+  await shell(pack, kept, directory, ...shared);
+  const path = `/v1/sandboxes/${id}/snapshot`;
+  const { snapshot_id: snapshotId } = await client.json<Snapshot>('POST', path, {});
+  const made = async (begin: () => Promise<string>) => {
+    const beganAtMs = performance.now();
+    const sandbox = await begin();
+    const tookMs = performance.now() - beganAtMs;
+    await destroySandbox(client, sandbox);
+    return tookMs;
+  };
+  const restore = async () => {
+    const restored = await client.json<{ sandbox_id: string }>(
+      'POST',
+      `/v1/snapshots/${snapshotId}/restore`,
+      {},
+    );
+    return restored.sandbox_id;
+  };
+  const back = `${host.baseDirectory}/plain-back`;
+  const plainBack = async () => {
+    await host.run(['mkdir', back]);
+    const script = 'in=$1 dir=$2; shift 2; zstd -dc "$in" | "$@" tar -C "$dir" -xf -';
+    const tookMs = await timed(() => shell(script, kept, back, ...shared));
+    await host.run(['rm', '-rf', back]);
+    return tookMs;
+  };
+  return [
+    { name: RESTORE, run: () => made(restore) },
+    { name: CREATE, run: () => made(() => createSandbox(client, STACK_PROFILE_ID)) },
+    { name: PLAIN_BACK, run: plainBack },
+  ];
 }
 
 export const g27: Row = {
@@ -60,6 +116,7 @@ export const g27: Row = {
       [
         { name: OURS, run: ours },
         { name: PLAIN, isReference: true, run: plain },
+        ...(await wayBack(place, id, directory)),
       ],
       { rounds: bench.heavyRounds, warmUp: 1 },
     );
@@ -67,6 +124,7 @@ export const g27: Row = {
     return resultOf(rounds, {
       judgements: [
         atLeast('throughput against tar | zstd -1', 1 / ratioBetween(rounds, OURS, PLAIN), '×', [0.8, null]),
+        atLeast('restore, less a create, against zstd | tar', backRatio(rounds), '×', [0.8, null]),
         told('content', bytes / 1e6, 'MB'),
       ],
       floors: [],
