@@ -1,51 +1,46 @@
 /** Removing what a sandbox left on disk, whatever shape it gave it. */
 import { execFile } from 'node:child_process';
-import { opendirSync, readdirSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { isMissing } from './errors.ts';
 
 const run = promisify(execFile);
-/** Of them a sandbox has those it was made with. */
-const OWN_DIRECTORIES = ['workspace', 'upper', 'home'];
-/** Made by the overlay in its `work`. */
-const OVERLAY_DIRECTORY = join('work', 'work');
+/** Of the overlay, which makes one of the same name in it and leaves that empty. */
+const OVERLAY_DIRECTORY = 'work';
 
-function isEmpty(directory: string): boolean {
+function removeEmpty(directory: string): boolean {
   try {
-    const entries = opendirSync(directory);
-    const first = entries.readSync();
-    entries.closeSync();
-    return first === null;
+    rmdirSync(directory);
+    return true;
   } catch (error) {
-    if (isMissing(error)) return true;
-    return false; // it cannot even be looked into; the long way deals with it
+    return isMissing(error); // else it holds something or cannot be changed; the long way deals with it
   }
 }
 
 /** A few files of ours and empty directories: by name, since a general removal asks much more of the system. */
-function removeBare(directory: string): void {
-  rmSync(join(directory, OVERLAY_DIRECTORY), { recursive: true, force: true });
-  for (const entry of readdirSync(directory, { withFileTypes: true })) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) rmdirSync(path);
-    else unlinkSync(path);
+function removeBare(box: string): boolean {
+  const entries = readdirSync(box, { withFileTypes: true });
+  for (const entry of entries) {
+    if (!entry.isDirectory()) continue;
+    const directory = join(box, entry.name);
+    if (entry.name === OVERLAY_DIRECTORY && !removeEmpty(join(directory, entry.name))) return false;
+    if (!removeEmpty(directory)) return false;
   }
-  rmdirSync(directory);
+  for (const entry of entries) if (!entry.isDirectory()) unlinkSync(join(box, entry.name));
+  rmdirSync(box);
+  return true;
 }
 
 /**
  * A box whose user wrote nothing is a handful of files of ours. Any other is removed by another process: the tree may be
  * of any depth and size, and the event loop must not wait for it.
  */
-export async function removeBox(directory: string): Promise<void> {
-  if (OWN_DIRECTORIES.every((name) => isEmpty(join(directory, name)))) {
-    removeBare(directory);
-    return;
-  }
+export async function removeBox(box: string): Promise<void> {
+  if (removeBare(box)) return;
   if (process.getuid?.() !== 0)
-    await run('chmod', ['--recursive', '--quiet', 'u+rwX', '--', directory]).catch(() => undefined); // `rm` tells what could not be opened
-  await removeTree(directory);
+    await run('chmod', ['--recursive', '--quiet', 'u+rwX', '--', box]).catch(() => undefined); // `rm` tells what could not be opened
+  await removeTree(box);
 }
 
 /** Of any depth: Node's own removal names each file by its whole path, which may be longer than the system takes. */
