@@ -7,9 +7,7 @@ import type { Clock } from '../../../ports/clock.ts';
 const LONGEST_SOCKET_PATH = 107;
 /** Well below the two seconds that the agent waits, so that a request never meets a connection about to close. */
 const KEEP_MS = 500;
-/** Of one sandbox: what waits there counts among its processes. */
-const KEPT_MAX = 1;
-/** Of all sandboxes together: each one is a descriptor here, too. */
+/** Of all sandboxes together: each one is a descriptor here. */
 const KEPT_TOTAL_MAX = 64;
 
 /** Opens a connection; a path that is too long goes through a descriptor of its directory. */
@@ -36,12 +34,12 @@ interface Kept {
   release(): void;
 }
 
-/** The connections to one agent: those that wait for their next request are used first, the last one before others. */
+/** The connections to one agent. One waits for its next request, and no more: what waits counts among the sandbox's processes. */
 export class Connections {
   readonly #socketPath: string;
   readonly #clock: Clock | undefined;
   static #keptTotal = 0;
-  #kept: Kept[] = [];
+  #kept: Kept | null = null;
 
   /** Without a clock no connection is kept. */
   constructor(socketPath: string, clock?: Clock) {
@@ -51,31 +49,28 @@ export class Connections {
 
   /** `isGreeted`: it carried a request before, and the agent knows who is there. */
   take(): { readonly socket: Socket; readonly isGreeted: boolean } {
-    const nowMs = this.#clock?.monotonicMs() ?? 0;
-    for (let kept = this.#kept.pop(); kept !== undefined; kept = this.#kept.pop()) {
+    const kept = this.#kept;
+    if (kept !== null && this.#clock !== undefined && kept.untilMs > this.#clock.monotonicMs()) {
+      this.#kept = null;
       kept.release();
-      if (kept.untilMs > nowMs) return { socket: kept.socket.ref(), isGreeted: true };
-      kept.socket.destroy();
+      return { socket: kept.socket.ref(), isGreeted: true };
     }
+    this.close();
     return { socket: openSocket(this.#socketPath), isGreeted: false };
   }
 
   /** Takes back a connection whose request was answered to its end, for a while; it does not hold the program open. */
   give(socket: Socket): void {
     const clock = this.#clock;
-    const isFull = this.#kept.length >= KEPT_MAX || Connections.#keptTotal >= KEPT_TOTAL_MAX;
+    const isFull = this.#kept !== null || Connections.#keptTotal >= KEPT_TOTAL_MAX;
     if (clock === undefined || isFull || socket.destroyed) {
       socket.destroy();
       return;
     }
-    const drop = () => {
-      this.#kept = this.#kept.filter((other) => other !== kept);
-      kept.release();
-      socket.destroy();
-    };
+    const drop = () => this.close();
     const callOff = clock.after(KEEP_MS, drop);
     const events = ['data', 'end', 'close', 'error'] as const;
-    const kept: Kept = {
+    this.#kept = {
       socket,
       untilMs: clock.monotonicMs() + KEEP_MS,
       release: () => {
@@ -87,14 +82,14 @@ export class Connections {
     for (const event of events) socket.on(event, drop);
     socket.resume();
     socket.unref();
-    this.#kept.push(kept);
     Connections.#keptTotal += 1;
   }
 
+  /** Ends the one that waits. */
   close(): void {
-    for (const { socket, release } of this.#kept.splice(0)) {
-      release();
-      socket.destroy();
-    }
+    const kept = this.#kept;
+    this.#kept = null;
+    kept?.release();
+    kept?.socket.destroy();
   }
 }
