@@ -3,11 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Sandbox, Sandboxer } from '../../src/faces/library/index.ts';
+import { Sandboxer } from '../../src/faces/library/index.ts';
 import type { LabHost } from '../lab/host.ts';
 import { writeRepository } from '../lab/stacks.ts';
 import { type ComposeHome, openComposeHome } from '../standins/compose-home.ts';
 import { destroyEverything } from '../standins/destroy-all.ts';
+import { shell } from '../standins/shell.ts';
 
 describe.runIf(process.getuid?.() === 0)('a host whose user is not root', () => {
   let place: ComposeHome;
@@ -36,11 +37,6 @@ describe.runIf(process.getuid?.() === 0)('a host whose user is not root', () => 
 
   const create = () =>
     sandboxer.create({ profile: 'profile.compose-checkpoint', inputs: { repo: repository } });
-  const shell = async (sandbox: Sandbox, script: string) => {
-    const { exitCode, stdout, stderr } = await sandbox.run(['sh', '-c', script]);
-    expect([exitCode, stderr], script).toEqual([0, '']);
-    return stdout;
-  };
   /** As root of the container, which is root of the host too. */
   const WRITE = `cd /workspace && mkdir -p deep/er && echo of-root >deep/er/file && echo secret >closed && chmod 600 closed
     mkdir shut && echo hidden >shut/file && chmod 700 shut deep && echo changed >program && echo kept >/data/kept`;

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/domain/limits.ts';
-import type { SnapshotManifest } from '../../src/domain/snapshot/manifest.ts';
 import { restoreExtraMs } from '../../src/domain/snapshot/restore-time.ts';
 import { LocalTransport } from '../../src/faces/library/local-transport.ts';
 import { Sandboxer } from '../../src/faces/library/sandboxer.ts';
@@ -13,6 +12,7 @@ import type { ProvisionRequest } from '../../src/ports/extension.ts';
 import type { RunRecord } from '../../src/ports/store.ts';
 import { createHastyClock } from '../standins/hasty-clock.ts';
 import { HOSTED_ID, HostedWorld, hostedExtension } from '../standins/hosted-extension.ts';
+import { sampleSnapshot } from '../standins/sample-record.ts';
 import { temporaryDirectory } from '../standins/simulated-harness.ts';
 
 const GIB = 1024 ** 3;
@@ -45,7 +45,7 @@ describe('the time of a restore', () => {
 });
 
 describe('a large restore', () => {
-  const SNAPSHOT = 'snap-000000000001';
+  let snapshotId: string;
   const extraMs = (4_096 - 256) * 1_000;
   let composed: Composed;
   let sandboxer: Sandboxer;
@@ -98,27 +98,11 @@ describe('a large restore', () => {
     });
     sandboxer = new Sandboxer(new LocalTransport(composed));
     await new LocalTransport(composed).call('hosts_add', { name: 'host1', ssh: 'deploy@host1' });
-    const manifest: SnapshotManifest = {
-      format: 1,
-      snapshot_id: SNAPSHOT,
-      sandbox_id: 'gone',
-      profile_id: 'profile.compose-checkpoint',
-      profile_version: '1.0.0',
-      extension_id: HOSTED_ID,
-      engine: 'test',
-      created_at: '2026-01-01T00:00:00.000Z',
-      inputs: {},
-      withheld_inputs: [],
-      services: [],
-      parts: [{ kind: 'workspace' }],
-      not_captured: [],
-    };
     const { store, clock } = composed.engine.context;
     const times = { createdAtMs: clock.nowMs(), expiresAtMs: clock.nowMs() + 30 * 86_400_000 };
-    const file = { fileBytes: 1, sha256: '0'.repeat(64), sums: sums([0, 4 * GIB]) };
-    await store.transaction((transaction) =>
-      transaction.insertSnapshot({ id: SNAPSHOT, project: 'default', ...times, ...file, manifest }),
-    );
+    const snapshot = sampleSnapshot(1, { ...times, sums: sums([0, 4 * GIB]) });
+    snapshotId = snapshot.id;
+    await store.transaction((transaction) => transaction.insertSnapshot(snapshot));
   });
   afterEach(() => sandboxer.close());
 
@@ -127,7 +111,7 @@ describe('a large restore', () => {
     composed.engine.context.bus.onCommitted(({ record: { run } }) => {
       if (run !== null && !runs.has(run.id)) runs.set(run.id, run);
     });
-    const made = await sandboxer.restore(SNAPSHOT, { profile: 'profile.hosted', ttl: '30m' });
+    const made = await sandboxer.restore(snapshotId, { profile: 'profile.hosted', ttl: '30m' });
     await made.recreate();
     const record = await composed.engine.context.store.getSandbox(made.id);
     const marginMs = composed.engine.context.settings.ownDeadlineMarginMs;

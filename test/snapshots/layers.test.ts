@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Sandbox, Sandboxer } from '../../src/faces/library/index.ts';
 import { type HttpBench, openHttpBench } from '../faces/http/bench.ts';
+import { shell } from '../standins/shell.ts';
 
 const PROFILE = 'profile.local';
 const BYTES = 24 * 1024 * 1024;
@@ -13,12 +14,6 @@ let sandboxer: Sandboxer;
 let source: Sandbox;
 let snapshotId: string;
 
-const shell = async (sandbox: Sandbox, script: string) => {
-  const { stdout, stderr, exitCode } = await sandbox.run(['sh', '-c', script]);
-  expect(stderr, script).toBe('');
-  expect(exitCode, script).toBe(0);
-  return stdout;
-};
 const local = () => join(bench.home, 'extensions', 'ext.local');
 const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 const layers = () => {

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { removeExpiredSnapshots } from '../../src/engine/snapshots.ts';
 import { type Sandbox, Sandboxer } from '../../src/faces/library/index.ts';
 import { type HttpBench, openHttpBench } from '../faces/http/bench.ts';
+import { shell } from '../standins/shell.ts';
 
 const PROFILE = 'profile.local';
 const LARGE_MB = 192;
@@ -30,12 +31,6 @@ const files = () => {
   return existsSync(directory) ? readdirSync(directory).sort() : [];
 };
 const fileOf = (id: string) => join(bench.home, 'snapshots', `${id}.tar.zst`);
-const shell = async (sandbox: Sandbox, script: string) => {
-  const { stdout, stderr, exitCode } = await sandbox.run(['sh', '-c', script]);
-  expect(stderr, script).toBe('');
-  expect(exitCode, script).toBe(0);
-  return stdout;
-};
 const boxes = () => readdirSync(join(bench.home, 'extensions', 'ext.local', 'boxes'));
 
 describe('a snapshot of a sandbox on this machine', () => {
