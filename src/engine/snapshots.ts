@@ -161,8 +161,8 @@ async function removeOne(engine: EngineContext, id: string): Promise<void> {
   await engine.snapshots.remove(id);
 }
 
-/** What extensions unpacked of snapshots that are gone. A backend that fails keeps it until the next sweep. */
-async function removeCopies({ extensions, store, log }: EngineContext): Promise<void> {
+/** What extensions unpacked of snapshots that are gone. A backend that fails keeps it until the next sweep. Safe to repeat. */
+export async function removeSnapshotCopies({ extensions, store, log }: EngineContext): Promise<void> {
   const isKept = async (id: string) => (await store.getSnapshot(id)) !== null;
   for (const { id } of extensions.summaries()) {
     try {
@@ -175,14 +175,13 @@ async function removeCopies({ extensions, store, log }: EngineContext): Promise<
 
 export async function removeSnapshot(engine: EngineContext, id: string): Promise<void> {
   await removeOne(engine, id);
-  await removeCopies(engine);
+  await removeSnapshotCopies(engine);
 }
 
-/** Removes what has expired, and what a crash or a failure left of others. */
 export async function removeExpiredSnapshots(engine: EngineContext): Promise<void> {
   const expired = await engine.store.listExpiredSnapshots(engine.clock.nowMs(), LIMITS.snapshotExpiryBatch);
   for (const { id } of expired) await removeOne(engine, id);
-  await removeCopies(engine);
+  if (expired.length > 0) await removeSnapshotCopies(engine);
 }
 
 /** What a crash left. Only before anything else of this process works on the home. */

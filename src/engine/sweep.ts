@@ -4,7 +4,7 @@ import { judgeStray, killBudget, type StrayAction } from '../domain/sandbox/stra
 import type { Extension, Listed } from '../ports/extension.ts';
 import type { StrayRecord } from '../ports/store.ts';
 import type { EngineContext } from './context.ts';
-import { removeExpiredSnapshots } from './snapshots.ts';
+import { removeExpiredSnapshots, removeSnapshotCopies } from './snapshots.ts';
 
 export interface SweepItem {
   readonly extensionId: string;
@@ -114,6 +114,7 @@ export class Sweeper {
   async #tryToRemoveSnapshots(): Promise<void> {
     try {
       await removeExpiredSnapshots(this.#engine);
+      await removeSnapshotCopies(this.#engine); // also what a crash or a failure left of others
     } catch (error) {
       this.#engine.log.error('expired snapshots could not be removed', { cause: String(error) });
     }
