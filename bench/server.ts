@@ -18,16 +18,7 @@ const composed = await compose({
   staysUp: true,
   ...(process.argv.includes('--stub') ? { installed: [STUB] } : {}),
 });
-const server = await serveHttp({
-  engine: composed.engine,
-  installation: composed.installation,
-  socketPath: composed.home.socketPath,
-  tokenPath: composed.home.tokenPath,
-  host: '127.0.0.1',
-  port: 0,
-  allowedHosts: [],
-  allowPlainHttp: false,
-});
+const server = await serveHttp(composed);
 if (!process.argv.includes('--no-loops')) composed.engine.startLoops();
 console.log(JSON.stringify({ url: server.url, socket: server.socketPath, pid: process.pid }));
 process.once('SIGTERM', async () => {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createJsonLog } from '../../adapters/log/json-log.ts';
-import { ERROR_REGISTRY, SandboxerError } from '../../domain/errors.ts';
+import { SandboxerError } from '../../domain/errors.ts';
 import { type Composed, compose } from '../../main.ts';
 import { type RunningServer, refusePlainHttp, serveHttp } from '../http/server.ts';
 import { onInterrupt } from './interrupt.ts';
@@ -62,7 +62,7 @@ export async function runServe(values: Values, terminal: Terminal): Promise<numb
   }
   refusePlainHttp({ host, allowPlainHttp: input.allow_plain_http ?? false }); // before the home is taken
   const fatal = Promise.withResolvers<never>();
-  fatal.promise.catch(() => process.exitCode ?? ERROR_REGISTRY.store_unavailable.exitCode);
+  fatal.promise.catch(() => undefined); // told by `untilStopped`, which may not be reached yet
   const composed = await compose({
     staysUp: true,
     environment: process.env,
@@ -71,11 +71,7 @@ export async function runServe(values: Values, terminal: Terminal): Promise<numb
     onFatal: (cause) => fatal.reject(lostStore(cause)),
   });
   try {
-    const server = await serveHttp({
-      engine: composed.engine,
-      installation: composed.installation,
-      socketPath: composed.home.socketPath,
-      tokenPath: composed.home.tokenPath,
+    const server = await serveHttp(composed, {
       host,
       port,
       allowedHosts: input.allowed_hosts ?? [],

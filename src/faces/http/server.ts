@@ -11,17 +11,21 @@ import { type AppParts, createApp } from './app.ts';
 import { Metrics } from './metrics.ts';
 import { createSessions, type Sessions } from './sockets.ts';
 
-export interface ServeOptions {
+/** What is served, and the files of its home. */
+export interface Served {
   readonly engine: Engine;
   readonly installation: Installation;
-  readonly socketPath: string;
-  readonly tokenPath: string;
-  readonly host: string;
-  /** 0 takes any free port. */
-  readonly port: number;
-  readonly allowedHosts: readonly string[];
+  readonly home: { readonly socketPath: string; readonly tokenPath: string };
+}
+
+export interface ServeOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 0, which takes any free port. */
+  readonly port?: number;
+  readonly allowedHosts?: readonly string[];
   /** Binding to anything but loopback is refused without it: tokens would travel in the clear. */
-  readonly allowPlainHttp: boolean;
+  readonly allowPlainHttp?: boolean;
 }
 
 export interface RunningServer {
@@ -30,7 +34,8 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
+const DEFAULT_HOST = '127.0.0.1';
+const LOOPBACK = [DEFAULT_HOST, '::1', 'localhost'];
 
 function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -95,10 +100,7 @@ async function firstToken(engine: Engine, tokenPath: string): Promise<void> {
 }
 
 /** Throws where tokens would travel in the clear and nobody said that they may. */
-export function refusePlainHttp({
-  host,
-  allowPlainHttp,
-}: Pick<ServeOptions, 'host' | 'allowPlainHttp'>): void {
+export function refusePlainHttp({ host = DEFAULT_HOST, allowPlainHttp = false }: ServeOptions): void {
   if (LOOPBACK.includes(host) || allowPlainHttp) return;
   throw new SandboxerError(
     'invalid_request',
@@ -110,28 +112,30 @@ export function refusePlainHttp({
 }
 
 /** Serves the API on the home's socket (for its owner, without a token) and on TCP (with one). */
-export async function serveHttp(options: ServeOptions): Promise<RunningServer> {
-  const { engine, installation } = options;
+export async function serveHttp(served: Served, options: ServeOptions = {}): Promise<RunningServer> {
+  const { engine, installation } = served;
+  const { socketPath, tokenPath } = served.home;
+  const { host = DEFAULT_HOST, port: wantedPort = 0, allowedHosts = [] } = options;
   refusePlainHttp(options);
-  await firstToken(engine, options.tokenPath);
-  const gatekeeper = new Gatekeeper(engine.context, [...options.allowedHosts, options.host]);
+  await firstToken(engine, tokenPath);
+  const gatekeeper = new Gatekeeper(engine.context, [...allowedHosts, host]);
   const parts: AppParts = { engine, installation, gatekeeper, metrics: new Metrics(engine) };
   const tcp = makeServer(parts, false);
-  await listen(tcp.server, { host: options.host, port: options.port });
+  await listen(tcp.server, { host, port: wantedPort });
   const unix = makeServer(parts, true);
-  rmSync(options.socketPath, { force: true });
+  rmSync(socketPath, { force: true });
   const previousMask = process.umask(0o177);
   try {
-    await listen(unix.server, { path: options.socketPath });
-    chmodSync(options.socketPath, 0o600);
+    await listen(unix.server, { path: socketPath });
+    chmodSync(socketPath, 0o600);
   } finally {
     process.umask(previousMask);
   }
   const address = tcp.server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : options.port;
+  const port = typeof address === 'object' && address !== null ? address.port : wantedPort;
   return {
-    url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
-    socketPath: options.socketPath,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    socketPath,
     async close() {
       await Promise.all([closeServer(tcp), closeServer(unix)]);
     },

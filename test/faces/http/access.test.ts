@@ -180,16 +180,13 @@ describe('the server', () => {
   });
 
   it('refuses to serve plain HTTP beyond loopback unless told to', async () => {
-    const attempt = serveHttp({
-      engine: bench.composed.engine,
-      installation: bench.composed.installation,
-      socketPath: join(bench.home, 'other.sock'),
-      tokenPath: join(bench.home, 'token'),
-      host: '0.0.0.0',
-      port: 0,
-      allowedHosts: [],
-      allowPlainHttp: false,
-    });
+    const attempt = serveHttp(
+      {
+        ...bench.composed,
+        home: { socketPath: join(bench.home, 'other.sock'), tokenPath: join(bench.home, 'token') },
+      },
+      { host: '0.0.0.0' },
+    );
     await expect(attempt).rejects.toMatchObject({
       code: 'invalid_request',
       nextStep: expect.stringContaining('TLS'),

@@ -28,16 +28,7 @@ export async function openHttpBench(variables: Readonly<Record<string, string>> 
   const environment = { PATH: process.env.PATH, SANDBOXER_HOME: home, ...variables };
   const composed = await compose({ environment, log: createJsonLog((line) => logged.push(line)) });
   composed.engine.startLoops();
-  const server = await serveHttp({
-    engine: composed.engine,
-    installation: composed.installation,
-    socketPath: composed.home.socketPath,
-    tokenPath: composed.home.tokenPath,
-    host: '127.0.0.1',
-    port: 0,
-    allowedHosts: [],
-    allowPlainHttp: false,
-  });
+  const server = await serveHttp(composed);
   const operatorToken = readFileSync(join(home, 'token'), 'utf8').trim();
   return {
     home,
