@@ -22,6 +22,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   route: 'How a backend is chosen',
   inspect: 'What runs and lies at the backends',
   reachability: 'How to get in',
+  snapshots: 'What was captured',
   tokens: 'API tokens',
 };
 
@@ -31,6 +32,7 @@ const HEADINGS: readonly (readonly [string, readonly string[]])[] = [
     ['create', 'get', 'list', 'destroy', 'recreate', 'extend-ttl', 'activate', 'expire', 'events'],
   ],
   ['Inside a sandbox:', ['exec', 'shell', 'cp', 'port', 'logs', 'reachability']],
+  ['What a sandbox holds:', ['snapshot', 'snapshots', 'restore']],
   ['What there is:', ['profiles', 'extensions', 'hosts', 'route']],
 ];
 const HEADING_REST = 'Running it:';
@@ -105,7 +107,9 @@ function leaf(spec: CommandSpec, run: (invocation: Invocation) => void): Command
 function group(program: Command, word: string): Command {
   const found = program.commands.find((command) => command.name() === word);
   if (found !== undefined) return found;
-  const created = prepare(new Command(word)).description(GROUPS[word] ?? `${word} commands`);
+  const about = GROUPS[word];
+  if (about === undefined) throw new TypeError(`nothing says what the commands of ${word} are about`);
+  const created = prepare(new Command(word)).description(about);
   program.addCommand(created);
   return created;
 }
