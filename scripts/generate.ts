@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { renderCommands } from './generate-commands.ts';
 import { renderReference } from './generate-reference.ts';
 import { renderRegistry } from './generate-registry.ts';
+import { renderRoutes } from './generate-routes.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -12,6 +13,7 @@ function render(): Readonly<Record<string, string>> {
   return {
     'src/extensions/registry.gen.ts': renderRegistry(),
     'src/faces/cli/commands.gen.ts': renderCommands(),
+    'src/faces/library/routes.gen.ts': renderRoutes(),
     ...renderReference(),
   };
 }

@@ -7,8 +7,6 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { SandboxerError } from '../../domain/errors.ts';
 import { isSandboxId } from '../../domain/ids.ts';
-import type { Operation } from '../../operations/operation.ts';
-import { OPERATIONS, type OperationName } from '../../operations/table.ts';
 import { connectTransport } from '../library/connect.ts';
 import type { Transport } from '../library/transport.ts';
 import { usageError } from './failure.ts';
@@ -29,8 +27,6 @@ interface Inside {
   readonly id: string;
   readonly path: string;
 }
-
-const operation = (name: OperationName): Operation => OPERATIONS[name] as unknown as Operation;
 
 /** `<id>:<path>`, or what looks like it and names no file here; anything else is a path here. */
 function insideOf(text: string): Inside | null {
@@ -62,7 +58,7 @@ async function isDirectoryInside(transport: Transport, at: Inside): Promise<bool
 
 async function copyIn(transport: Transport, from: string, to: Inside, count: CopyCount): Promise<string> {
   if (from === STANDARD_STREAM) {
-    await transport.upload(operation('write_file'), { ...to }, counted(process.stdin, count));
+    await transport.upload('write_file', { ...to }, counted(process.stdin, count));
     return to.path;
   }
   const found = await stat(from);
@@ -71,16 +67,12 @@ async function copyIn(transport: Transport, from: string, to: Inside, count: Cop
   const below = into && !(found.isDirectory() && meansContents(from));
   const path = below ? `${to.path.replace(/\/+$/, '')}/${name}` : to.path;
   if (found.isDirectory()) {
-    await transport.upload(operation('write_archive'), { id: to.id, path }, packDirectory(from, count));
+    await transport.upload('write_archive', { id: to.id, path }, packDirectory(from, count));
     return path;
   }
   if (!found.isFile()) throw usageError(`${from} is neither a file nor a directory.`, HELP);
   const mode = (found.mode & PERMISSIONS).toString(8).padStart(3, '0');
-  await transport.upload(
-    operation('write_file'),
-    { id: to.id, path, mode },
-    counted(createReadStream(from), count),
-  );
+  await transport.upload('write_file', { id: to.id, path, mode }, counted(createReadStream(from), count));
   return path;
 }
 
@@ -124,7 +116,7 @@ async function appearing(target: string, work: (draft: string) => Promise<void>)
 }
 
 async function fileOut(transport: Transport, from: Inside, to: string, count: CopyCount): Promise<string> {
-  const content = await transport.download(operation('read_file'), { ...from });
+  const content = await transport.download('read_file', { ...from });
   const chunks = counted(mended(content, from.id), count);
   if (to === STANDARD_STREAM) {
     for await (const chunk of chunks) await write(process.stdout, chunk);
@@ -146,7 +138,7 @@ async function directoryOut(
   const contents = meansContents(from.path);
   const path = /^\/+$/.test(from.path) ? '/.' : from.path;
   const top = contents ? '.' : basename(from.path);
-  const chunks = await transport.download(operation('read_archive'), { id: from.id, path });
+  const chunks = await transport.download('read_archive', { id: from.id, path });
   const target = existsSync(to) && !contents ? join(to, top) : to;
   const unpack = (root: string) => unpackInto(resolve(root), top, mended(chunks, from.id), count);
   if (existsSync(target)) await unpack(target);

@@ -1,15 +1,11 @@
-import type { Operation } from '../../operations/operation.ts';
-import { OPERATIONS } from '../../operations/table.ts';
 import { brokenSession, withOpened } from './sessions.ts';
 import type { Values } from './spec.ts';
 import { isReaderGone, type Terminal } from './terminal.ts';
 
-const LOGS = OPERATIONS.logs as unknown as Operation;
-
 /** What detached commands wrote, byte for byte. */
 export async function runLogs(values: Values, terminal: Terminal): Promise<number> {
   return withOpened(
-    (transport) => transport.download(LOGS, values),
+    (transport) => transport.download('logs', values),
     async (chunks) => {
       try {
         for await (const chunk of chunks) await terminal.out(chunk);

@@ -1,20 +1,17 @@
-import { z } from 'zod';
 import { LIMITS } from '../../domain/limits.ts';
 import { collectOutput } from '../../engine/telemetry.ts';
 import type { ExecSession } from '../../ports/extension.ts';
 
 /** What `POST …/exec` answers once the command has ended. Output is UTF-8, bounded; the rest is counted off. */
-export const execResultSchema = z.object({
-  pid: z.number().int(),
-  exit_code: z.number().int().nullable(),
-  signal: z.number().int().nullable(),
-  timed_out: z.boolean(),
-  output_truncated: z.boolean(),
-  stdout: z.string(),
-  stderr: z.string(),
-});
-
-export type ExecResult = z.output<typeof execResultSchema>;
+export interface ExecResult {
+  readonly pid: number;
+  readonly exit_code: number | null;
+  readonly signal: number | null;
+  readonly timed_out: boolean;
+  readonly output_truncated: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
 
 /** Collects a session. A detached one is answered at once, with no exit code. */
 export async function collectExec(

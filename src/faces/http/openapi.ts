@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ERROR_REGISTRY, type ErrorCode } from '../../domain/errors.ts';
 import type { Operation } from '../../operations/operation.ts';
 import { OPERATION_LIST } from '../../operations/table.ts';
-import { execResultSchema } from './exec-answer.ts';
+import type { ExecResult } from './exec-answer.ts';
 
 type Json = Record<string, unknown>;
 
@@ -30,6 +30,16 @@ const PROBLEM_SCHEMA: Json = {
     sandbox_id: { type: 'string' },
   },
 };
+
+const EXEC_RESULT_SCHEMA: z.ZodType<ExecResult> = z.object({
+  pid: z.number().int(),
+  exit_code: z.number().int().nullable(),
+  signal: z.number().int().nullable(),
+  timed_out: z.boolean(),
+  output_truncated: z.boolean(),
+  stdout: z.string(),
+  stderr: z.string(),
+});
 
 const COMMON_ERRORS: readonly ErrorCode[] = [
   'invalid_request',
@@ -85,7 +95,7 @@ function success(operation: Operation): Json {
     case 'exec':
       return {
         description: operation.summary,
-        content: { 'application/json': { schema: schemaOf(execResultSchema, 'output') } },
+        content: { 'application/json': { schema: schemaOf(EXEC_RESULT_SCHEMA, 'output') } },
       };
     case 'events':
       return {

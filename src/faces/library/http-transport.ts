@@ -1,15 +1,26 @@
-import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { request as httpsRequest, Agent as SecureAgent } from 'node:https';
 import { type Duplex, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errorFromProblem, type Problem, SandboxerError } from '../../domain/errors.ts';
-import type { Operation } from '../../operations/operation.ts';
-import { OPERATIONS } from '../../operations/table.ts';
 import type { EventView } from '../../operations/view.ts';
 import type { ExecSession } from '../../ports/extension.ts';
+import { ROUTES } from './routes.gen.ts';
 import { parseServerSentEvents } from './server-sent-events.ts';
-import { openExecSocket, openTunnelSocket } from './socket-session.ts';
-import type { CallInput, CallName, CallOptions, CallOutput, ExecInput, Transport } from './transport.ts';
+import type {
+  CallInput,
+  CallName,
+  CallOptions,
+  CallOutput,
+  DownloadName,
+  ExecInput,
+  Route,
+  Transport,
+  UploadName,
+} from './transport.ts';
+
+/** An `import` reads every export of node:http, and one of them loads what `fetch` is made of: 20 ms of each command. */
+const http = process.getBuiltinModule('node:http');
 
 export type Endpoint =
   | { readonly kind: 'socket'; readonly path: string }
@@ -27,9 +38,9 @@ interface Sent {
   readonly signal?: AbortSignal | undefined;
 }
 
-function fillPath(operation: Operation, input: Raw): { path: string; rest: Record<string, unknown> } {
+function fillPath(route: Route, input: Raw): { path: string; rest: Record<string, unknown> } {
   const rest: Record<string, unknown> = { ...input };
-  const path = operation.http.path.replaceAll(/\{(\w+)\}/g, (_match, name: string) => {
+  const path = route.path.replaceAll(/\{(\w+)\}/g, (_match, name: string) => {
     const value = encodeURIComponent(String(rest[name]));
     delete rest[name];
     return value;
@@ -85,7 +96,7 @@ export class HttpTransport implements Transport {
     this.#endpoint = endpoint;
     this.place = endpoint.kind === 'socket' ? endpoint.path : endpoint.url;
     this.#secure = endpoint.kind === 'url' && endpoint.url.startsWith('https:');
-    this.#agent = this.#secure ? new SecureAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
+    this.#agent = this.#secure ? new SecureAgent({ keepAlive: true }) : new http.Agent({ keepAlive: true });
   }
 
   async call<Name extends CallName>(
@@ -93,40 +104,42 @@ export class HttpTransport implements Transport {
     input: CallInput<Name>,
     options: CallOptions = {},
   ): Promise<CallOutput<Name>> {
-    const operation: Operation = OPERATIONS[name] as unknown as Operation;
-    const { path, rest } = fillPath(operation, input as Raw);
-    const { method } = operation.http;
+    const route = ROUTES[name];
+    const { method } = route;
+    const { path, rest } = fillPath(route, input as Raw);
     const inQuery = method === 'GET' || method === 'DELETE';
     const key = options.idempotencyKey;
     const headers = {
       'content-type': 'application/json',
-      ...(key === undefined || !operation.keyed ? {} : { 'idempotency-key': key }),
+      ...(key === undefined || !route.keyed ? {} : { 'idempotency-key': key }),
     };
     const sent = { method, path: inQuery ? path + queryOf(rest) : path, headers, signal: options.signal };
     const response = await this.#send(sent, inQuery ? null : JSON.stringify(rest));
     return JSON.parse(await readAll(this.#content(response, sent))) as CallOutput<Name>;
   }
 
-  exec(input: ExecInput, signal?: AbortSignal): Promise<ExecSession> {
-    const { path, rest } = fillPath(OPERATIONS.exec as unknown as Operation, input);
+  async exec(input: ExecInput, signal?: AbortSignal): Promise<ExecSession> {
+    const { path, rest } = fillPath(ROUTES.exec, input);
+    const { openExecSocket } = await import('./socket-session.ts');
     return openExecSocket(this.#endpoint, path, rest, signal);
   }
 
-  async download(operation: Operation, input: Raw, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    const { path, rest } = fillPath(operation, input);
+  async download(name: DownloadName, input: Raw, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const { path, rest } = fillPath(ROUTES[name], input);
     const sent = { method: 'GET', path: path + queryOf(rest), headers: {}, signal };
     return this.#content(await this.#send(sent, null), sent);
   }
 
   async upload(
-    operation: Operation,
+    name: UploadName,
     input: Raw,
     body: AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
   ): Promise<unknown> {
-    const { path, rest } = fillPath(operation, input);
+    const route = ROUTES[name];
+    const { path, rest } = fillPath(route, input);
     const headers = { 'content-type': 'application/octet-stream' };
-    const sent = { method: operation.http.method, path: path + queryOf(rest), headers, signal };
+    const sent = { method: route.method, path: path + queryOf(rest), headers, signal };
     return JSON.parse(await readAll(this.#content(await this.#send(sent, body), sent)));
   }
 
@@ -134,14 +147,15 @@ export class HttpTransport implements Transport {
     input: { id: string; after?: number; follow?: boolean },
     signal?: AbortSignal,
   ): AsyncIterable<EventView> {
-    const { path, rest } = fillPath(OPERATIONS.events as unknown as Operation, input);
+    const { path, rest } = fillPath(ROUTES.events, input);
     const sent = { method: 'GET', path: path + queryOf(rest), headers: {}, signal };
     const content = this.#content(await this.#send(sent, null), sent);
     for await (const data of parseServerSentEvents(content)) yield JSON.parse(data) as EventView;
   }
 
-  openPort(input: { id: string; port: number }, signal?: AbortSignal): Promise<Duplex> {
-    const { path } = fillPath(OPERATIONS.open_port as unknown as Operation, input);
+  async openPort(input: { id: string; port: number }, signal?: AbortSignal): Promise<Duplex> {
+    const { path } = fillPath(ROUTES.open_port, input);
+    const { openTunnelSocket } = await import('./socket-session.ts');
     return openTunnelSocket(this.#endpoint, path, signal);
   }
 
@@ -156,13 +170,13 @@ export class HttpTransport implements Transport {
     const common = { method: sent.method, agent, ...(signal === undefined ? {} : { signal }) };
     if (this.#endpoint.kind === 'socket') {
       const headers = { ...sent.headers, host: 'localhost' };
-      return httpRequest({ ...common, socketPath: this.#endpoint.path, path: sent.path, headers });
+      return http.request({ ...common, socketPath: this.#endpoint.path, path: sent.path, headers });
     }
     const headers = { ...sent.headers, authorization: `Bearer ${this.#endpoint.token}` };
     const target = new URL(sent.path, this.#endpoint.url);
     return this.#secure
       ? httpsRequest(target, { ...common, headers })
-      : httpRequest(target, { ...common, headers });
+      : http.request(target, { ...common, headers });
   }
 
   /**

@@ -5,12 +5,23 @@ import type { Composed } from '../../main.ts';
 import { OPERATOR } from '../../operations/access.ts';
 import { admit } from '../../operations/dispatch.ts';
 import type { Operation, OperationContext } from '../../operations/operation.ts';
-import { OPERATIONS } from '../../operations/table.ts';
+import { OPERATIONS, type OperationName } from '../../operations/table.ts';
 import type { EventView } from '../../operations/view.ts';
 import type { ExecSession } from '../../ports/extension.ts';
-import type { CallInput, CallName, CallOptions, CallOutput, ExecInput, Transport } from './transport.ts';
+import type {
+  CallInput,
+  CallName,
+  CallOptions,
+  CallOutput,
+  DownloadName,
+  ExecInput,
+  Transport,
+  UploadName,
+} from './transport.ts';
 
 type Raw = Readonly<Record<string, unknown>>;
+
+const operationOf = (name: OperationName): Operation => OPERATIONS[name] as unknown as Operation;
 
 /** Runs the operations in this process, as the owner of the home. */
 export class LocalTransport implements Transport {
@@ -27,7 +38,7 @@ export class LocalTransport implements Transport {
     input: CallInput<Name>,
     options: CallOptions = {},
   ): Promise<CallOutput<Name>> {
-    const operation: Operation = OPERATIONS[name] as unknown as Operation;
+    const operation = operationOf(name);
     if (operation.shape !== 'call') throw new TypeError(`${name} is no call`);
     const context = this.#context(options.signal, options.idempotencyKey);
     const answer = await this.#run(() => operation.run(context, admit(operation, context, input)));
@@ -42,19 +53,21 @@ export class LocalTransport implements Transport {
     );
   }
 
-  download(operation: Operation, input: Raw, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    if (operation.shape !== 'download') throw new TypeError(`${operation.name} is no download`);
+  download(name: DownloadName, input: Raw, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const operation = operationOf(name);
+    if (operation.shape !== 'download') throw new TypeError(`${name} is no download`);
     const context = this.#context(signal);
     return this.#run(() => operation.run(context, admit(operation, context, input)));
   }
 
   upload(
-    operation: Operation,
+    name: UploadName,
     input: Raw,
     body: AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
   ): Promise<unknown> {
-    if (operation.shape !== 'upload') throw new TypeError(`${operation.name} is no upload`);
+    const operation = operationOf(name);
+    if (operation.shape !== 'upload') throw new TypeError(`${name} is no upload`);
     const context = this.#context(signal);
     return this.#run(() => operation.run(context, admit(operation, context, input), body));
   }

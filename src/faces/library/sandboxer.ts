@@ -1,18 +1,10 @@
 import type { Duplex } from 'node:stream';
 import { LIMITS } from '../../domain/limits.ts';
 import { collectOutput } from '../../engine/telemetry.ts';
-import type { Operation } from '../../operations/operation.ts';
-import { OPERATIONS } from '../../operations/table.ts';
 import type { EventView, SandboxView } from '../../operations/view.ts';
 import type { ExecSession } from '../../ports/extension.ts';
 import { type ConnectOptions, connectTransport } from './connect.ts';
 import type { CallInput, CallOptions, CallOutput, ExecInput, Transport } from './transport.ts';
-
-const READ_FILE = OPERATIONS.read_file as unknown as Operation;
-const WRITE_FILE = OPERATIONS.write_file as unknown as Operation;
-const READ_ARCHIVE = OPERATIONS.read_archive as unknown as Operation;
-const WRITE_ARCHIVE = OPERATIONS.write_archive as unknown as Operation;
-const LOGS = OPERATIONS.logs as unknown as Operation;
 
 export interface RunOptions extends Omit<ExecInput, 'id' | 'command' | 'stdin'> {
   /** All of standard input. */
@@ -71,7 +63,7 @@ export class Sandbox {
   }
 
   streamFile(path: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    return this.#transport.download(READ_FILE, { id: this.id, path }, signal);
+    return this.#transport.download('read_file', { id: this.id, path }, signal);
   }
 
   async writeFile(
@@ -85,22 +77,22 @@ export class Sandbox {
         : content instanceof Uint8Array
           ? once(content)
           : content;
-    await this.#transport.upload(WRITE_FILE, { id: this.id, path, mode }, body);
+    await this.#transport.upload('write_file', { id: this.id, path, mode }, body);
   }
 
   /** A file or directory as a tar stream. */
   readArchive(path: string, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    return this.#transport.download(READ_ARCHIVE, { id: this.id, path }, signal);
+    return this.#transport.download('read_archive', { id: this.id, path }, signal);
   }
 
   /** Unpacks a tar stream into a directory inside. */
   async writeArchive(path: string, body: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void> {
-    await this.#transport.upload(WRITE_ARCHIVE, { id: this.id, path }, body, signal);
+    await this.#transport.upload('write_archive', { id: this.id, path }, body, signal);
   }
 
   /** What detached commands wrote. */
   logs(signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    return this.#transport.download(LOGS, { id: this.id }, signal);
+    return this.#transport.download('logs', { id: this.id }, signal);
   }
 
   openPort(port: number, signal?: AbortSignal): Promise<Duplex> {

@@ -1,16 +1,26 @@
 import type { Duplex } from 'node:stream';
 import type { z } from 'zod';
-import type { Operation } from '../../operations/operation.ts';
+import type { HttpBinding } from '../../operations/operation.ts';
 import type { OPERATIONS, OperationName } from '../../operations/table.ts';
 import type { EventView } from '../../operations/view.ts';
 import type { ExecSession } from '../../ports/extension.ts';
 
 type Table = typeof OPERATIONS;
 
-/** The names of the operations that answer once, with JSON. */
-export type CallName = {
-  [Name in OperationName]: Table[Name] extends { shape: 'call' } ? Name : never;
+type NamesOf<Shape extends string> = {
+  [Name in OperationName]: Table[Name] extends { shape: Shape } ? Name : never;
 }[OperationName];
+
+/** The names of the operations that answer once, with JSON. */
+export type CallName = NamesOf<'call'>;
+export type DownloadName = NamesOf<'download'>;
+export type UploadName = NamesOf<'upload'>;
+
+/** Where an operation is found over HTTP. */
+export interface Route extends Pick<HttpBinding, 'method' | 'path'> {
+  /** Takes an Idempotency-Key. */
+  readonly keyed: boolean;
+}
 
 export type CallInput<Name extends CallName> = z.input<Table[Name]['input']>;
 export type CallOutput<Name extends CallName> = Table[Name] extends { output: infer Output extends z.ZodType }
@@ -37,12 +47,12 @@ export interface Transport {
   ): Promise<CallOutput<Name>>;
   exec(input: ExecInput, signal?: AbortSignal): Promise<ExecSession>;
   download(
-    operation: Operation,
+    name: DownloadName,
     input: Readonly<Record<string, unknown>>,
     signal?: AbortSignal,
   ): Promise<AsyncIterable<Uint8Array>>;
   upload(
-    operation: Operation,
+    name: UploadName,
     input: Readonly<Record<string, unknown>>,
     body: AsyncIterable<Uint8Array>,
     signal?: AbortSignal,
