@@ -1,4 +1,5 @@
-import { type Document, isMap, isPair, isScalar, LineCounter, parseDocument, visit } from 'yaml';
+import { createRequire } from 'node:module';
+import type { Document, LineCounter } from 'yaml';
 import type { z } from 'zod';
 import { LIMITS } from '../../domain/limits.ts';
 import { nearestName, printable } from '../../domain/text.ts';
@@ -12,6 +13,10 @@ export interface YamlKind<Schema extends z.ZodType> {
   /** What a problem with the whole is said of, e.g. `profile`. */
   readonly name: string;
 }
+
+const require = createRequire(import.meta.url);
+/** Loaded with the first file: it is a quarter of all modules, and most commands read no file. */
+const yaml = (): typeof import('yaml') => require('yaml');
 
 const FORBIDDEN_KEYS = ['__proto__', 'constructor', 'prototype'];
 
@@ -43,6 +48,7 @@ class Located {
   }
 
   atKey(path: readonly PropertyKey[], key: string, sentence: string): string {
+    const { isMap, isScalar } = yaml();
     const parent = path.length === 0 ? this.#document.contents : this.#document.getIn(path, true);
     const pair = isMap(parent)
       ? parent.items.find((item) => isScalar(item.key) && item.key.value === key)
@@ -55,6 +61,7 @@ class Located {
 
 /** What YAML allows and we do not: depth, aliases, tags, keys that touch prototypes. */
 function structuralProblems(document: Document, located: Located): string[] {
+  const { isPair, isScalar, visit } = yaml();
   const problems: string[] = [];
   const add = (node: unknown, sentence: string) => {
     const range = (node as { range?: [number, number, number] | null }).range;
@@ -124,6 +131,7 @@ export function parseYaml<Schema extends z.ZodType>(
   if (Buffer.byteLength(text) > LIMITS.profileFileBytes) {
     return { ok: false, problems: [`${file}:1:1 is larger than ${LIMITS.profileFileBytes / 1024} KiB`] };
   }
+  const { LineCounter, parseDocument } = yaml();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
   const located = new Located(file, document, lines);
