@@ -31,10 +31,10 @@ export function printable(text: string, maximumLength = 300): string {
   return cut.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '?');
 }
 
-/** `a, b and c` */
-export function inWords(items: readonly string[]): string {
+/** `a, b and c`, or with `or`. */
+export function inWords(items: readonly string[], last: 'and' | 'or' = 'and'): string {
   if (items.length < 2) return items.join('');
-  return `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`;
+  return `${items.slice(0, -1).join(', ')} ${last} ${items.at(-1)}`;
 }
 
 /** Text of a backend as a sentence of ours: a capital first, a full stop last. */

@@ -97,7 +97,7 @@ describe('a key that reaches out of the container is refused with its line', () 
     ['security_opt:', '- no-new-privileges:false', /only no-new-privileges/],
     ['extra_hosts:', '- "h:host-gateway"', /addresses only/],
     ['extra_hosts:', 'h: host-gateway', /addresses only/],
-    ['logging:', 'driver: syslog', /json-file, local and none/],
+    ['logging:', 'driver: syslog', /json-file, local or none/],
     ['logging:', 'options: {syslog-address: "tcp://x"}', /not supported/],
     ['labels:', 'com.docker.compose.project: other', /reserved/],
     ['labels:', '- sandboxer.name=other', /reserved/],

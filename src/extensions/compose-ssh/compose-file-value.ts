@@ -121,7 +121,7 @@ export class Value {
 
   oneOf(words: readonly string[]): string {
     const text = this.text();
-    if (!words.includes(text)) this.refuse(`\`${this.name}\` may be ${inWords(words)}.`);
+    if (!words.includes(text)) this.refuse(`\`${this.name}\` may be ${inWords(words, 'or')}.`);
     return text;
   }
 

@@ -69,7 +69,7 @@ function prepare(command: Command): Command {
       if (error.code !== 'commander.help') throw sentencesOf(error, command);
       const names = command.commands.map((child) => child.name());
       throw usageError(
-        `${command.name()} needs one more word: ${inWords(names)}.`,
+        `${command.name()} needs one more word: ${inWords(names, 'or')}.`,
         `See: sandboxer ${command.name()} --help`,
       );
     });
