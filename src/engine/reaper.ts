@@ -1,6 +1,4 @@
-import { expiryCause } from '../domain/deadline/deadline.ts';
 import { LIMITS } from '../domain/limits.ts';
-import type { SandboxRecord } from '../ports/store.ts';
 import type { EngineContext } from './context.ts';
 import { expireIfOver } from './expire.ts';
 import type { Runner } from './runner.ts';
@@ -56,34 +54,12 @@ export class Reaper {
 
   /** Ends one batch of what is over now; answers how many records were looked at. */
   async expireDue(): Promise<number> {
-    const due = await this.#due();
-    await this.#expire(due);
+    const due = await this.#engine.store.listDue(this.#engine.clock.nowMs(), LIMITS.reaperBatch);
+    await Promise.all(
+      due.map(async (record) => {
+        await expireIfOver(this.#engine, record, (expired) => this.#runner.start(expired));
+      }),
+    );
     return due.length;
-  }
-
-  /**
-   * For a process without the loop, before it answers anything: ends one batch of what is over by the clock. Whether something
-   * is idle only its backend can say, and that is not waited for. What the store refuses is told to the log alone: reading
-   * must go on where the disk is full.
-   */
-  async catchUp(): Promise<void> {
-    try {
-      const nowMs = this.#engine.clock.nowMs();
-      const due = await this.#due();
-      await this.#expire(
-        due.filter((record) => expiryCause({ ...record, commandsRunning: 0 }, nowMs) !== 'idle'),
-      );
-    } catch (error) {
-      this.#engine.log.error('what is over could not be ended', { cause: String(error) });
-    }
-  }
-
-  #due(): Promise<readonly SandboxRecord[]> {
-    return this.#engine.store.listDue(this.#engine.clock.nowMs(), LIMITS.reaperBatch);
-  }
-
-  async #expire(records: readonly SandboxRecord[]): Promise<void> {
-    const begin = (expired: SandboxRecord) => this.#runner.start(expired);
-    await Promise.all(records.map((record) => expireIfOver(this.#engine, record, begin)));
   }
 }

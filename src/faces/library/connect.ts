@@ -59,6 +59,5 @@ export async function connectTransport(options: ConnectOptions = {}): Promise<Tr
   const { lockWaitMs } = options;
   const composed = await compose({ environment, ...(lockWaitMs === undefined ? {} : { lockWaitMs }) });
   await composed.engine.reconciler.resumeRuns();
-  await composed.engine.reaper.catchUp();
   return new LocalTransport(composed);
 }
