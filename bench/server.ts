@@ -5,12 +5,7 @@
 import { createJsonLog } from '../src/adapters/log/json-log.ts';
 import { serveHttp } from '../src/faces/http/server.ts';
 import { compose } from '../src/main.ts';
-import { createExtension, STUB_ID } from './stub-extension.ts';
-
-const STUB = {
-  summary: { id: STUB_ID, title: 'Nothing', description: 'Answers at once.', endsWithMachine: true },
-  load: async () => ({ createExtension }),
-};
+import { STUB } from './stub-extension.ts';
 
 const composed = await compose({
   environment: process.env,

@@ -1,7 +1,7 @@
 /** A backend that does nothing at once: what is left of a create's time is the broker's own. */
 import type { Capabilities, CreateExtension, Extension, Handle, Reference } from '../src/ports/extension.ts';
 
-export const STUB_ID = 'ext.stub';
+const STUB_ID = 'ext.stub';
 
 const CAPABILITIES: Capabilities = {
   isolationLevels: ['process'],
@@ -85,4 +85,10 @@ class StubExtension implements Extension {
   async close() {}
 }
 
-export const createExtension: CreateExtension = async () => new StubExtension();
+const createExtension: CreateExtension = async () => new StubExtension();
+
+/** As it is installed. */
+export const STUB = {
+  summary: { id: STUB_ID, title: 'Nothing', description: 'Answers at once.', endsWithMachine: true },
+  load: async () => ({ createExtension }),
+};

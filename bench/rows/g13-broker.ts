@@ -3,14 +3,18 @@ import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { openDatabase } from '../../src/adapters/store-sqlite/connection.ts';
+import { LocalTransport } from '../../src/faces/library/local-transport.ts';
+import { compose } from '../../src/main.ts';
 import { SocketClient } from '../kit/http.ts';
 import { runRounds } from '../kit/rounds.ts';
 import { atMost, type Bench, type Row, resultOf, told } from '../kit/row.ts';
-import { createSandbox, STUB, timed } from '../kit/sandboxes.ts';
+import { createSandbox, STUB as STUB_PROFILE, timed } from '../kit/sandboxes.ts';
 import { newHome, scratchDirectory, startServer } from '../kit/server-process.ts';
 import { summarize } from '../kit/stats.ts';
+import { STUB } from '../stub-extension.ts';
 
 const OURS = 'create over HTTP, stub backend, durable record';
+const IN_PROCESS = 'create in process, the same otherwise';
 const BARE = 'bare node:http hop';
 const COMMIT = 'one SQLite row, synchronous = FULL';
 const OPEN_LOOP_SECONDS = 5;
@@ -29,7 +33,7 @@ interface Generated {
 
 function generate(socket: string, perSecond: number, seconds: number): Promise<Generated> {
   const program = join(import.meta.dirname, '..', 'generator.ts');
-  const words = [program, socket, String(perSecond), String(seconds), STUB];
+  const words = [program, socket, String(perSecond), String(seconds), STUB_PROFILE];
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
   return new Promise((resolve, reject) => {
     let text = '';
@@ -58,6 +62,14 @@ async function bareHop(bench: Bench): Promise<SocketClient> {
     server.close();
   });
   return client;
+}
+
+/** The engine of the server, asked without a server. */
+async function inProcess(bench: Bench): Promise<() => Promise<unknown>> {
+  const environment = { SANDBOXER_HOME: newHome(bench, 'in-process'), SANDBOXER_SLOTS: '100000000' };
+  const transport = new LocalTransport(await compose({ environment, staysUp: true, installed: [STUB] }));
+  bench.atEnd(() => transport.close());
+  return () => transport.call('create', { profile: STUB_PROFILE });
 }
 
 function bareCommit(bench: Bench): () => Promise<unknown> {
@@ -94,10 +106,16 @@ export const g13: Row = {
     const { client } = server;
     const bare = await bareHop(bench);
     const commit = bareCommit(bench);
+    const create = await inProcess(bench);
     const rounds = await runRounds(
       [
-        { name: OURS, run: () => timed(() => createSandbox(client, STUB)) },
-        { name: BARE, isReference: true, run: () => timed(() => bare.json('POST', '/', { profile: STUB })) },
+        { name: OURS, run: () => timed(() => createSandbox(client, STUB_PROFILE)) },
+        {
+          name: BARE,
+          isReference: true,
+          run: () => timed(() => bare.json('POST', '/', { profile: STUB_PROFILE })),
+        },
+        { name: IN_PROCESS, run: () => timed(create) },
         { name: COMMIT, run: () => timed(commit) },
       ],
       { rounds: bench.rounds * 5, warmUp: 50 },
@@ -115,6 +133,7 @@ export const g13: Row = {
         judgements: [
           atMost('closed loop, p50', p50(OURS), 'ms', [0.5, 0.5]),
           told('closed loop, p50 less the bare hop', p50(OURS) - p50(BARE), 'ms'),
+          told('in process, p50', p50(IN_PROCESS), 'ms'),
           atMost('open loop 1,000 a second, p99', lastSummary.p99, 'ms', [2, 2]),
           ...loops.map(({ perSecond, reached }) =>
             told(`answered at ${perSecond} a second asked`, reached, '/s'),
