@@ -77,6 +77,15 @@ describe('imports', () => {
   });
 });
 
+describe('dependencies', () => {
+  it('are all used: each is something to trust, to load and to keep up to date', () => {
+    const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> };
+    const text = code.map(read).join('\n');
+    const isUsed = (name: string) => text.includes(`'${name}'`) || text.includes(`'${name}/`);
+    expect(Object.keys(dependencies).filter((name) => !isUsed(name))).toEqual([]);
+  });
+});
+
 const BANNED: readonly [pattern: RegExp, instead: string, exempt: RegExp][] = [
   [/\bDate\.now\(/, 'the Clock port', /^src\/(adapters|main)/],
   [/\bMath\.random\(/, 'the Entropy port', /^src\/adapters/],

@@ -41,6 +41,8 @@ export const LIMITS = {
   reconcileBatch: 500,
   observationTimeoutMs: 5_000,
   ownDeadlineMarginMs: 2_000,
+  /** What a server finds when it starts can wait until it answers. */
+  firstSweepAfterMs: 2_000,
   sweepIntervalMs: 60_000,
   sweepGraceMs: 10 * 60_000,
   sweepSightingGapMs: 60_000,

@@ -93,6 +93,7 @@ export class Sweeper {
   /** Sweeps every installed extension, again and again, until the signal aborts. The first time each only reports. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, extensions, settings } = this.#engine;
+    await clock.sleep(LIMITS.firstSweepAfterMs, signal).catch(() => undefined);
     while (!signal.aborted) {
       for (const { id } of extensions.summaries()) await this.#tryToSweep(id, signal);
       await this.#tryToRemoveSnapshots();
