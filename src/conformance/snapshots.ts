@@ -30,7 +30,7 @@ function sourceOf(parts: readonly HeldPart[], breaksOff = false): RestoreSource 
     snapshotId: snapshotId(randomBytes(SNAPSHOT_ID_BYTES)),
     parts: parts.map(({ part }) => part),
     async *read() {
-      for (const { part, chunks } of parts) yield { part, open: () => bytes(chunks) };
+      for (const { part, chunks } of parts) yield { part, open: () => bytes(chunks), reuse: () => undefined };
     },
   };
 }

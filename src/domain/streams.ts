@@ -12,3 +12,14 @@ export async function begun<Piece>(source: AsyncIterable<Piece>): Promise<AsyncI
     }
   })();
 }
+
+/** The same stream; `done` gets each piece once the next one is asked for. */
+export async function* eachDone<Piece>(
+  source: AsyncIterable<Piece>,
+  done: (piece: Piece) => void,
+): AsyncGenerator<Piece> {
+  for await (const piece of source) {
+    yield piece;
+    done(piece);
+  }
+}

@@ -51,8 +51,8 @@ export async function openRestore({ engine, extension, record }: StepInput): Pro
   }
   async function* read(signal: AbortSignal): AsyncGenerator<RestoredPart> {
     const parts = engine.snapshots.read(snapshot!, wants, signal);
-    for await (const { part, open } of noted(parts, signal)) {
-      yield { part, open: (top) => pieces(noted(open(top), signal)) };
+    for await (const part of noted(parts, signal)) {
+      yield { ...part, open: (top) => pieces(noted(part.open(top), signal)) };
       engine.crashPoints.reached('restore.read.part');
     }
     engine.crashPoints.reached('restore.read.proven');

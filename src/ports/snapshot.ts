@@ -49,6 +49,8 @@ export interface RestoredPart {
    * numbers mean what they meant inside.
    */
   open(top: string): AsyncIterable<Uint8Array>;
+  /** Takes back a piece of that stream that nobody looks at any more, to be filled again. Nobody has to give any back. */
+  reuse(piece: Uint8Array): void;
 }
 
 /** What a sandbox begins with, instead of the input `repo`. */

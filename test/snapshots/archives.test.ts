@@ -1,9 +1,12 @@
 /** What goes into an archive comes out of it, and nothing else is ever taken for it. */
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ARCHIVE_LIMITS } from '../../src/adapters/snapshot-archives/limits.ts';
 import { SandboxerError } from '../../src/domain/errors.ts';
+import { eachDone } from '../../src/domain/streams.ts';
 import {
   ArchiveBench,
   type Content,
@@ -96,6 +99,53 @@ describe('an archive', () => {
         ],
       ],
     ]);
+  });
+
+  it('is the same however its frames are cut', async () => {
+    using bench = new ArchiveBench();
+    const record = await bench.capture([
+      await workspace([
+        [{ name: './', type: 'directory' }],
+        [{ name: `./${'n'.repeat(200)}` }, 'x'.repeat(1_500)],
+        [{ name: './link', type: 'symlink', linkname: 't'.repeat(150) }],
+      ]),
+    ]);
+    const entries = await bench.read(record);
+    const tar = zstdDecompressSync(readFileSync(bench.file));
+    for (const frameBytes of [100, 511, 512, 1_300]) {
+      const frames: Buffer[] = [];
+      for (let at = 0; at < tar.length; at += frameBytes)
+        frames.push(zstdCompressSync(tar.subarray(at, at + frameBytes)));
+      const cut = bench.plant(Buffer.concat(frames), record.manifest, record.sums);
+      expect(await bench.read(cut), `${frameBytes} bytes`).toEqual(entries);
+    }
+  });
+
+  it('comes out whole whether its pieces are given back or kept', async () => {
+    using bench = new ArchiveBench();
+    const noise = randomBytes(5 * 1024 * 1024);
+    const record = await bench.capture([
+      await workspace([
+        [{ name: './', type: 'directory' }],
+        [{ name: './noise' }, noise as unknown as string],
+      ]),
+    ]);
+    const kept: Uint8Array[] = [];
+    const copies: Uint8Array[] = [];
+    const memory = new Set<ArrayBufferLike>();
+    for await (const { open } of bench.archives.read(record, () => true, NO_ABORT))
+      for await (const piece of open('')) kept.push(piece);
+    for await (const { open, reuse } of bench.archives.read(record, () => true, NO_ABORT)) {
+      for await (const piece of eachDone(open(''), reuse)) {
+        memory.add(piece.buffer);
+        copies.push(Uint8Array.from(piece));
+      }
+    }
+    const whole = Buffer.concat(kept);
+    expect(whole.includes(noise)).toBe(true);
+    expect(whole.equals(Buffer.concat(copies))).toBe(true);
+    expect(memory.size).toBeLessThan(4);
+    expect(copies.length).toBeGreaterThan(10);
   });
 
   it('is one file of its owner alone, and nothing but that file', async () => {

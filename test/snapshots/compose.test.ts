@@ -69,6 +69,7 @@ describe.runIf(process.getuid?.() === 0)('snapshots of stacks', () => {
     expect(await ask(source, 'SET key value-of-before')).toBe('OK');
     await host(0).run(['sh', '-c', `echo written-later >${inWorkspace(source, 'note')}`]);
     await host(0).run(['ln', '-s', '/etc/passwd', inWorkspace(source, 'out')]);
+    await host(0).run(['sh', '-c', `head -c 20M /dev/urandom >${inWorkspace(source, 'noise')}`]);
     const snapshot = await source.snapshot();
     expect(snapshot).toMatchObject({
       sandbox_id: source.id,
@@ -93,6 +94,12 @@ describe.runIf(process.getuid?.() === 0)('snapshots of stacks', () => {
     });
     expect(await ask(restored, 'GET key')).toBe('value-of-before');
     expect(await ask(source, 'GET key')).toBe('value-of-after');
+    const noise = await Promise.all(
+      [source, restored].map((sandbox, index) =>
+        host(index).run(['sh', '-c', `sha256sum <${inWorkspace(sandbox, 'noise')}`]),
+      ),
+    );
+    expect(noise[1]).toEqual(noise[0]);
     const note = await host(1).run([
       'cat',
       inWorkspace(restored, 'note'),

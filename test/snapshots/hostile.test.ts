@@ -1,8 +1,12 @@
 /** T13: whatever an archive holds, with a hash that fits: nothing of it leaves its place or exhausts this machine. */
-import { zstdCompressSync } from 'node:zlib';
+import { randomBytes } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { constants, createZstdCompress, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { ARCHIVE_LIMITS } from '../../src/adapters/snapshot-archives/limits.ts';
 import { ArchiveBench, type Content, TOP, tarOf } from './archive-bench.ts';
+
+const MIB = 1024 * 1024;
 
 const file = (name: string, text = 'x'): Content[number] => [{ name: `workspace/${name}` }, text];
 const directory = (name: string): Content[number] => [{ name: `workspace/${name}/`, type: 'directory' }];
@@ -122,18 +126,37 @@ describe('an archive that', () => {
   });
 
   it('is a bomb is given up long before it is unpacked', async () => {
-    using bench = new ArchiveBench({ ...ARCHIVE_LIMITS, ratioFreeBytes: 8 * 1024 * 1024 });
-    const bomb = zstdCompressSync(
-      Buffer.concat([
-        await tarOf([
-          [{ name: 'manifest.json' }, JSON.stringify(bench.manifest())],
-          TOP,
-          file('zeros', '\0'.repeat(256 * 1024 * 1024)),
-        ]),
-      ]),
-    );
+    using bench = new ArchiveBench({ ...ARCHIVE_LIMITS, ratioFreeBytes: 8 * MIB });
+    const head = await tarOf([
+      [{ name: 'manifest.json' }, JSON.stringify(bench.manifest())],
+      TOP,
+      file('zeros', '\0'.repeat(256 * MIB)),
+    ]);
+    const zeros = zstdCompressSync(Buffer.alloc(4 * MIB));
+    const bomb = Buffer.concat([zstdCompressSync(head.subarray(0, 4_096)), ...Array(64).fill(zeros)]);
     expect(bomb.length).toBeLessThan(100_000);
     await refused(bench, bench.plant(bomb), /more than 1000 times/);
     expect(process.memoryUsage().rss).toBeLessThan(3 * 1024 ** 3);
+  });
+
+  it('has a frame that holds, takes, or needs more memory than any of ours is refused', async () => {
+    using bench = new ArchiveBench();
+    const refusal = /one of its frames is too large/;
+    const most = (await tarOf([[{ name: 'manifest.json' }, JSON.stringify(bench.manifest())]])).subarray(
+      0,
+      -1_024,
+    );
+    const full = zstdCompressSync(Buffer.concat([most, Buffer.alloc(4 * MIB - most.length)]));
+    await refused(bench, bench.plant(full), /ends before/);
+    await refused(bench, bench.plant(zstdCompressSync(Buffer.alloc(4 * MIB + 1))), refusal);
+    await refused(bench, bench.plant(zstdCompressSync(randomBytes(5 * MIB))), refusal);
+    /* Says that it needs 128 MiB to be unpacked. */
+    const wide = createZstdCompress({ params: { [constants.ZSTD_c_windowLog]: 27 } });
+    wide.write('lit');
+    wide.end('tle');
+    await refused(bench, bench.plant(await buffer(wide)), refusal);
+    /* Of empty blocks none of which is the last. */
+    const endless = Buffer.concat([full.subarray(0, 10), Buffer.alloc(5 * MIB)]);
+    await refused(bench, bench.plant(endless), refusal);
   });
 });

@@ -70,6 +70,17 @@ describe('a snapshot of a sandbox on this machine', () => {
     expect(files()).toEqual([]);
   });
 
+  it('brings a large workspace back byte for byte', async () => {
+    const large = await sandboxer.create({ profile: PROFILE });
+    const sum = 'sha256sum noise text | cut -d" " -f1';
+    await shell(large, 'head -c 20M /dev/urandom >noise && seq 1000000 >text');
+    const { snapshot_id: id } = await large.snapshot();
+    const restored = await sandboxer.restore(id);
+    expect(await shell(restored, sum)).toBe(await shell(large, sum));
+    for (const sandbox of [large, restored]) await sandbox.destroy();
+    await sandboxer.deleteSnapshot(id);
+  });
+
   it('is restored once however often one key asks for it', async () => {
     const { snapshot_id: id } = await source.snapshot();
     const restored = await Promise.all(

@@ -91,8 +91,8 @@ class DirectoryArchives implements SnapshotArchives {
   ): AsyncGenerator<RestoredPart> {
     const file = this.#path(record.id, ARCHIVE_SUFFIX);
     const told = (error: unknown) => (signal.aborted ? signal.reason : damageError(record.id, error));
-    for await (const { part, open } of rethrown(readParts(file, record, wants, this.#limits, signal), told))
-      yield { part, open: (top) => rethrown(open(top), told) };
+    for await (const part of rethrown(readParts(file, record, wants, this.#limits, signal), told))
+      yield { ...part, open: (top) => rethrown(part.open(top), told) };
   }
 
   async prove(record: SnapshotRecord, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,9 @@
 import { Damage } from './damage.ts';
 
-/** A stream of bytes, of which as many are taken as are wanted. What is answered may be a view of what came. */
+/**
+ * A stream of bytes, of which as many are taken as are wanted. What is answered may be a view of what came, and may be
+ * overwritten once more is asked for.
+ */
 export class ByteSource {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #chunk: Buffer = Buffer.alloc(0);
@@ -19,15 +22,21 @@ export class ByteSource {
   /** Exactly so many bytes; null when there are none at all any more. Rejects with a `Damage` when there are fewer. */
   async exactly(count: number): Promise<Buffer | null> {
     if (this.#chunk.length >= count) return this.#take(count);
-    const parts: Buffer[] = [];
-    for (let missing = count; missing > 0; ) {
-      const part = await this.some(missing);
-      if (part === null && parts.length === 0) return null;
+    if (this.#chunk.length === 0 && !(await this.#more())) return null;
+    if (this.#chunk.length >= count) return this.#take(count);
+    const bytes = Buffer.allocUnsafe(count);
+    await this.fill(bytes);
+    return bytes;
+  }
+
+  /** All of `target`. Rejects with a `Damage` when there is less. */
+  async fill(target: Buffer): Promise<void> {
+    for (let filled = 0; filled < target.length; ) {
+      const part = await this.some(target.length - filled);
       if (part === null) throw new Damage('it ends in the middle');
-      parts.push(part);
-      missing -= part.length;
+      target.set(part, filled);
+      filled += part.length;
     }
-    return parts.length === 1 ? parts[0]! : Buffer.concat(parts, count);
   }
 
   /** Rejects with a `Damage` when there are fewer. */

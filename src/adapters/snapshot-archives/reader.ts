@@ -1,6 +1,6 @@
 /** THE reader of archives: every restore goes through it. Nothing it is given is believed. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { open as openFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
 import { type CheckedEntry, EntryRefusal, type EntryRules } from '../../domain/snapshot/entry-rules.ts';
@@ -16,7 +16,7 @@ import type { RestoredPart } from '../../ports/snapshot.ts';
 import type { SnapshotRecord } from '../../ports/snapshot-archives.ts';
 import { ByteSource } from './byte-source.ts';
 import { Damage } from './damage.ts';
-import { readFrames } from './frames.ts';
+import { readFrames } from './frame-reader.ts';
 import { type ArchiveLimits, bloat } from './limits.ts';
 import { TarReader } from './tar-reader.ts';
 import { Pieces, putEntries, TAR_END } from './tar-writer.ts';
@@ -37,11 +37,22 @@ class StoredFile {
     this.#path = path;
   }
 
+  /** Each chunk is overwritten by the next one. */
   async *read(signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    for await (const chunk of createReadStream(this.#path, { highWaterMark: READ_BYTES, signal })) {
-      this.#hash.update(chunk);
-      this.bytes += chunk.length;
-      yield chunk;
+    const file = await openFile(this.#path, 'r');
+    try {
+      const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+      for (;;) {
+        signal.throwIfAborted();
+        const { bytesRead } = await file.read(buffer, 0, READ_BYTES);
+        if (bytesRead === 0) return;
+        const chunk = buffer.subarray(0, bytesRead);
+        this.#hash.update(chunk);
+        this.bytes += bytesRead;
+        yield chunk;
+      }
+    } finally {
+      await file.close();
     }
   }
 
@@ -98,7 +109,8 @@ async function readJson<Schema extends z.ZodType>(
   if (entry.name !== name || entry.type !== 'file') throw new Damage(`${name} is not where it must be`);
   if (entry.sizeBytes > limits.manifestBytes) throw new Damage(`${name} is too large`);
   const chunks: Buffer[] = [];
-  for (let chunk = await tar.content(); chunk !== null; chunk = await tar.content()) chunks.push(chunk);
+  for (let chunk = await tar.content(); chunk !== null; chunk = await tar.content())
+    chunks.push(Buffer.from(chunk));
   try {
     return schema.parse(JSON.parse(Buffer.concat(chunks).toString('utf8')));
   } catch {
@@ -167,10 +179,10 @@ class PartWalk {
 async function* partStream(
   walk: Walk,
   part: SnapshotPart,
+  pieces: Pieces,
   top: string,
   done: (found: Found) => void,
 ): AsyncGenerator<Uint8Array> {
-  const pieces = new Pieces(PIECE_BYTES);
   const entries = new PartWalk(walk, part);
   yield* putEntries(pieces, walk.tar, top, () => entries.next());
   yield* pieces.put(TAR_END);
@@ -204,11 +216,12 @@ export async function* readParts(
     const found: Found[] = [];
     for (const [index, part] of manifest.parts.entries()) {
       if (wants(part)) {
+        const pieces = new Pieces(PIECE_BYTES);
         const open = (top: string) =>
-          partStream(walk, part, top, (sum) => {
+          partStream(walk, part, pieces, top, (sum) => {
             found[index] = sum;
           });
-        yield { part, open };
+        yield { part, open, reuse: (piece) => pieces.reuse(piece) };
         if (found[index] === undefined) throw new TypeError(`${partName(part)} was not read to its end`);
       } else {
         found[index] = await new PartWalk(walk, part).skip();

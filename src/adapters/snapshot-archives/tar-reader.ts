@@ -19,6 +19,12 @@ const EXTENSIONS_MAX = 16;
 /** Programs fill up the last of their records with zeros. */
 const FILLING_BYTES_MAX = 16 * 1024 * 1024;
 
+function overridesIn(flag: string, content: Buffer): Overrides {
+  if (flag === 'L') return { name: readLongName(content) };
+  if (flag === 'K') return { linkTarget: readLongName(content) };
+  return readRecords(content);
+}
+
 /**
  * The entries of a tar stream one by one. Of its content no more is held than the chunk that came last. Rejects with a
  * `Damage` for anything that is no archive or not a whole one; a stream of no bytes is an archive of nothing.
@@ -53,7 +59,7 @@ export class TarReader {
     return entry;
   }
 
-  /** More of the content of the entry that was taken; null at its end. */
+  /** More of the content of the entry that was taken, until more is asked for; null at its end. */
   async content(): Promise<Buffer | null> {
     if (this.#contentLeft === 0) return null;
     const chunk = await this.#bytes.some(this.#contentLeft);
@@ -109,12 +115,10 @@ export class TarReader {
     const bytes = sizeOf(block);
     if (bytes > EXTENSION_BYTES_MAX) throw new Damage('it has too large an extension');
     const content = bytes === 0 ? Buffer.alloc(0) : await this.#bytes.demand(bytes);
+    const overrides = overridesIn(flag, content);
     if (paddingOf(bytes) > 0) await this.#bytes.demand(paddingOf(bytes));
-    if (flag === 'L') return { name: readLongName(content) };
-    if (flag === 'K') return { linkTarget: readLongName(content) };
-    const records = readRecords(content);
-    if (flag === 'g') this.#global = { ...this.#global, ...records };
-    return records;
+    if (flag === 'g') this.#global = { ...this.#global, ...overrides };
+    return overrides;
   }
 
   async #readFilling(): Promise<void> {

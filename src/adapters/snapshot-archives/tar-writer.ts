@@ -18,22 +18,22 @@ export class Pieces {
     this.#piece = Buffer.allocUnsafeSlow(pieceBytes);
   }
 
-  /** Takes a copy; answers the pieces that became full. */
-  put(bytes: Uint8Array): readonly Buffer[] {
-    if (this.#used + bytes.length < this.#bytes) {
-      this.#piece.set(bytes, this.#used);
-      this.#used += bytes.length;
-      return NONE;
-    }
-    const full: Buffer[] = [];
+  /** Takes a copy; answers the pieces that become full, which have to be looked through before anything else is put. */
+  put(bytes: Uint8Array): Iterable<Buffer> {
+    if (this.#used + bytes.length >= this.#bytes) return this.#fill(bytes);
+    this.#piece.set(bytes, this.#used);
+    this.#used += bytes.length;
+    return NONE;
+  }
+
+  *#fill(bytes: Uint8Array): Generator<Buffer> {
     for (let rest = bytes; rest.length > 0; ) {
       const fitting = rest.subarray(0, this.#bytes - this.#used);
       this.#piece.set(fitting, this.#used);
       this.#used += fitting.length;
       rest = rest.subarray(fitting.length);
-      if (this.#used === this.#bytes) full.push(this.rest());
+      if (this.#used === this.#bytes) yield this.rest();
     }
-    return full;
   }
 
   /** What is in no full piece yet. */
@@ -45,8 +45,9 @@ export class Pieces {
   }
 
   /** A piece that nobody looks at any more: many large new ones would keep the garbage collector busy. */
-  reuse(piece: Buffer): void {
-    if (piece.length === this.#bytes) this.#free.push(piece);
+  reuse(piece: Uint8Array): void {
+    if (piece.length === this.#bytes)
+      this.#free.push(Buffer.from(piece.buffer, piece.byteOffset, piece.length));
   }
 }
 

@@ -68,7 +68,7 @@ export async function restoreStack(
   let volumes: readonly VolumeMount[] = [];
   for await (const part of source.read(signal)) {
     if (part.part.kind === 'workspace') {
-      await unpackWorkspace(client, place, part.open(''), signal);
+      await unpackWorkspace(client, place, part, signal);
       continue;
     }
     if (record === null) {

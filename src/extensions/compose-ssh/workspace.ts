@@ -1,8 +1,9 @@
 /** A workspace on its host, as a whole and file by file. */
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { eachDone } from '../../domain/streams.ts';
 import { ExtensionError } from '../../ports/extension.ts';
 import type { HostProcess } from '../../ports/host-link.ts';
+import type { RestoredPart } from '../../ports/snapshot.ts';
 import type { HostClient, Place } from './client.ts';
 import { lastWords } from './errors.ts';
 import { FILE_BYTES_MAX, insideWorkspace, notPlain, tooLarge, type WorkspaceFiles } from './repository.ts';
@@ -67,7 +68,7 @@ export async function* packWorkspace(
 export async function unpackWorkspace(
   client: HostClient,
   place: Place,
-  content: AsyncIterable<Uint8Array>,
+  { open, reuse }: RestoredPart,
   signal: AbortSignal,
 ): Promise<void> {
   const command = ['tar', '-C', place.directory, '-xpf', '-', '--no-same-owner'];
@@ -76,7 +77,8 @@ export async function unpackWorkspace(
   tar.stdout.resume();
   try {
     const [fed, ended] = await Promise.allSettled([
-      pipeline(Readable.from(content, { objectMode: false }), tar.stdin),
+      /* A stream that was given a whole piece asks for the next one when it has passed all of it on. */
+      pipeline(eachDone(open(''), reuse), tar.stdin),
       tar.exit,
     ]);
     if (

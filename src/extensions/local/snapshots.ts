@@ -4,12 +4,13 @@
  */
 import { type ChildProcessByStdio, execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { Readable, type Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
+import { eachDone } from '../../domain/streams.ts';
 import { printable } from '../../domain/text.ts';
 import { ExtensionError, type Reference } from '../../ports/extension.ts';
-import type { Capture, RestoreSource, Snapshots } from '../../ports/snapshot.ts';
+import type { Capture, RestoredPart, RestoreSource, Snapshots } from '../../ports/snapshot.ts';
 import type { Boxes } from './client.ts';
 import type { Layers } from './layers.ts';
 
@@ -65,7 +66,7 @@ async function* packed(directory: string, signal: AbortSignal): AsyncGenerator<U
   }
 }
 
-async function unpack(directory: string, tar: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+async function unpack(directory: string, { open, reuse }: RestoredPart, signal: AbortSignal): Promise<void> {
   const words = [
     '--extract',
     '--no-same-owner',
@@ -79,7 +80,8 @@ async function unpack(directory: string, tar: AsyncIterable<Uint8Array>, signal:
     0,
   );
   const [fed, done] = await Promise.allSettled([
-    pipeline(Readable.from(tar, { objectMode: false }), child.stdin, { signal }),
+    /* A stream that was given a whole piece asks for the next one when it has passed all of it on. */
+    pipeline(eachDone(open(''), reuse), child.stdin, { signal }),
     ended,
   ]);
   const brokePipe =
@@ -95,9 +97,10 @@ export async function restoreWorkspace(
   ownerId: number | null,
   signal: AbortSignal,
 ): Promise<void> {
-  for await (const { part, open } of source.read(signal)) {
-    if (part.kind !== 'workspace') throw new ExtensionError('unsupported', 'ext.local has no volumes.');
-    await unpack(directory, open(''), signal);
+  for await (const restored of source.read(signal)) {
+    if (restored.part.kind !== 'workspace')
+      throw new ExtensionError('unsupported', 'ext.local has no volumes.');
+    await unpack(directory, restored, signal);
   }
   if (ownerId === null) return;
   await run('chown', ['--recursive', '--no-dereference', `${ownerId}:${ownerId}`, '--', directory], {

@@ -1,0 +1,127 @@
+/**
+ * Frames as `frames.ts` writes them, unpacked side by side in threads beside ours. Node's own stream reads no more than the
+ * first of several, so the end of each is found here (RFC 8878, 3.1.1). A frame that is larger than ours ever are is refused,
+ * so no file decides how much memory it takes to read it.
+ */
+import { promisify } from 'node:util';
+import { constants, zstdDecompress } from 'node:zlib';
+import type { ByteSource } from './byte-source.ts';
+import { Damage } from './damage.ts';
+import { FRAME_BYTES } from './frames.ts';
+
+const FRAME_MAGIC = 0xfd2fb528;
+const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
+const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
+const BLOCK_HEADER_BYTES = 3;
+const CHECKSUM_BYTES = 4;
+const REPEATED_BYTE_BLOCK = 1;
+const RESERVED_BLOCK = 3;
+
+/** What cannot be compressed becomes a little larger. */
+const PACKED_BYTES_MAX = FRAME_BYTES + 64 * 1024;
+/** One more than fits, so that the library never begins a second buffer. */
+const UNPACKED_BUFFER_BYTES = FRAME_BYTES + 1;
+const WINDOW_BITS_MAX = Math.log2(FRAME_BYTES);
+const FRAMES_UNDER_WAY = 2;
+
+const decompress = promisify(zstdDecompress);
+
+/** The bytes of one frame as they are stored, put together in memory that is used again. */
+class PackedFrame {
+  readonly #buffer = Buffer.allocUnsafeSlow(PACKED_BYTES_MAX);
+  #used = 0;
+
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#used);
+  }
+
+  /** False at the end. */
+  async read(source: ByteSource): Promise<boolean> {
+    this.#used = 0;
+    const magic = await source.exactly(4);
+    if (magic === null) return false;
+    if (magic.readUInt32LE() !== FRAME_MAGIC) throw new Damage('it cannot be unpacked');
+    this.#put(magic);
+    const descriptor = await this.#more(source, 1);
+    const flags = descriptor[0]!;
+    const isSingleSegment = (flags & 0x20) !== 0;
+    const sizeFlag = flags >> 6;
+    const sizeBytes = sizeFlag === 0 && isSingleSegment ? 1 : CONTENT_SIZE_BYTES[sizeFlag]!;
+    await this.#more(source, (isSingleSegment ? 0 : 1) + DICTIONARY_ID_BYTES[flags & 3]! + sizeBytes);
+    for (let isLast = false; !isLast; ) {
+      const block = (await this.#more(source, BLOCK_HEADER_BYTES)).readUIntLE(0, BLOCK_HEADER_BYTES);
+      const type = (block >> 1) & 3;
+      if (type === RESERVED_BLOCK) throw new Damage('it cannot be unpacked');
+      await this.#more(source, type === REPEATED_BYTE_BLOCK ? 1 : block >> 3);
+      isLast = (block & 1) === 1;
+    }
+    if ((flags & 4) !== 0) await this.#more(source, CHECKSUM_BYTES);
+    return true;
+  }
+
+  async #more(source: ByteSource, count: number): Promise<Buffer> {
+    if (this.#used + count > PACKED_BYTES_MAX) throw tooLarge();
+    const target = this.#buffer.subarray(this.#used, this.#used + count);
+    await source.fill(target);
+    this.#used += count;
+    return target;
+  }
+
+  #put(bytes: Buffer): void {
+    this.#buffer.set(bytes, this.#used);
+    this.#used += bytes.length;
+  }
+}
+
+function tooLarge(): Damage {
+  return new Damage('one of its frames is too large');
+}
+
+/** In a thread beside ours. The frame must not be used again before this has settled. */
+async function unpack(frame: PackedFrame): Promise<Buffer> {
+  try {
+    return await decompress(frame.bytes, {
+      chunkSize: UNPACKED_BUFFER_BYTES,
+      maxOutputLength: FRAME_BYTES,
+      params: { [constants.ZSTD_d_windowLogMax]: WINDOW_BITS_MAX },
+    });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : null;
+    throw code === 'ERR_BUFFER_TOO_LARGE' || code === 'ZSTD_error_frameParameter_windowTooLarge'
+      ? tooLarge()
+      : error;
+  }
+}
+
+/** Memory that the collector would come for is given back at once: it would have to come often. */
+function giveBack(content: Buffer): void {
+  const memory = content.buffer;
+  if (memory instanceof ArrayBuffer && memory.byteLength === UNPACKED_BUFFER_BYTES) memory.transfer(0);
+}
+
+/**
+ * What all frames hold, one after the other; each answer is gone once the next is asked for. Rejects with a `Damage`, or
+ * with what the library says.
+ */
+export async function* readFrames(source: ByteSource): AsyncGenerator<Buffer> {
+  const free: PackedFrame[] = [];
+  const underWay: Promise<Buffer>[] = [];
+  try {
+    for (let isOver = false; ; ) {
+      while (!isOver && underWay.length < FRAMES_UNDER_WAY) {
+        const frame = free.pop() ?? new PackedFrame();
+        isOver = !(await frame.read(source));
+        if (isOver) break;
+        const unpacking = unpack(frame).finally(() => free.push(frame));
+        unpacking.catch(() => undefined); // told by whoever awaits it
+        underWay.push(unpacking);
+      }
+      const content = await underWay.shift();
+      if (content === undefined) return;
+      yield content;
+      giveBack(content);
+    }
+  } finally {
+    await Promise.allSettled(underWay);
+  }
+}
