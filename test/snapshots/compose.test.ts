@@ -160,6 +160,10 @@ describe.runIf(process.getuid?.() === 0)('snapshots of stacks', () => {
         `cd ${inWorkspace(source, '.')} && rm e2e && mkdir e2e && printf 'services: {web: {image: "${WEB_IMAGE}"}}' >e2e/compose.yml`,
         /mounts the volume data/,
       ],
+      [
+        `cd ${inWorkspace(source, '.')} && rm -r e2e && printf '#\\n#\\nservices: {web: {image: x, privileged: true}}' >compose.yml && echo '{}' >docker-compose.yml`,
+        /^Compose\.yml:3: .*privileged/,
+      ],
     ];
     for (const [script, sentence] of changes) {
       expect((await host(0).run(['sh', '-c', script])).stderr).toBe('');

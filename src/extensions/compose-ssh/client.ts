@@ -17,7 +17,7 @@ import {
   READ_PLAIN,
   REAPER,
   UP,
-  WRITE_FILE,
+  WRITE_STACK,
 } from './scripts.ts';
 import { linesOf, readStatus, type StackStatus } from './status.ts';
 
@@ -162,10 +162,18 @@ export class HostClient {
     throw scriptError('Making the directory', this.host.name, exitCode, stderr);
   }
 
-  /** Writes one of our own files of a sandbox. */
-  async writeState(place: Place, file: string, content: string, signal: AbortSignal): Promise<void> {
-    const words = [...(await this.#words(place, signal)), file];
-    await this.#script(WRITE_FILE, words, { doing: `Writing ${file}`, signal, input: content });
+  /** Writes our own files of a sandbox, in this order. */
+  async writeStack(
+    place: Place,
+    content: { readonly record: string; readonly compose: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const input = `${content.record}${content.compose}`;
+    await this.#script(WRITE_STACK, await this.#words(place, signal), {
+      doing: 'Writing the stack',
+      signal,
+      input,
+    });
   }
 
   statePath(place: Place, file: string): string {
@@ -203,14 +211,14 @@ export class HostClient {
     return readStatus(stdout);
   }
 
-  /** A file of a workspace in which nothing runs, at most `limitBytes` of it; see `READ_PLAIN` for the codes. */
+  /** The first of some files of a workspace in which nothing runs, at most `limitBytes` of it; see `READ_PLAIN`. */
   async readPlain(
     place: Place,
-    path: string,
+    paths: readonly string[],
     limitBytes: number,
     signal: AbortSignal,
   ): Promise<CommandResult> {
-    const words = [...(await this.#words(place, signal)), path, String(limitBytes)];
+    const words = [...(await this.#words(place, signal)), String(limitBytes), ...paths];
     return this.#run(READ_PLAIN, words, { signal });
   }
 

@@ -11,7 +11,7 @@ import { filesOnHost } from './workspace.ts';
 
 const UPLOAD_MS = 10 * 60_000;
 const UP_MS = 20 * 60_000;
-export const COMPOSE_FILE = 'compose.yaml';
+const COMPOSE_FILE = 'compose.yaml';
 
 export interface MakeRequest {
   readonly request: ProvisionRequest;

@@ -37,10 +37,15 @@ export async function repositoryDirectory(path: string): Promise<string> {
   throw new ExtensionError('invalid', `The repository ${printable(path)} is not a directory.`);
 }
 
+export interface WorkspaceFile {
+  readonly path: string;
+  readonly text: string;
+}
+
 /** What the Compose file and what it names are read from: a repository here, or a workspace on its host. */
 export interface WorkspaceFiles {
-  /** A plain file, or null where there is none. A link is refused: it could lead anywhere. */
-  read(path: string): Promise<string | null>;
+  /** The first of these files that is there, or null. It must be a plain one: a link could lead anywhere. */
+  readFirst(paths: readonly string[]): Promise<WorkspaceFile | null>;
   /** The first of the paths' beginnings that is a link, or null. */
   linkIn(paths: readonly string[]): Promise<string | null>;
 }
@@ -62,7 +67,16 @@ export function notPlain(path: string): ExtensionError {
 
 /** Of a directory of this machine. */
 export function repositoryFiles(root: string): WorkspaceFiles {
-  return { read: (path) => readPlainFile(root, path), linkIn: (paths) => linkIn(root, paths) };
+  return {
+    async readFirst(paths) {
+      for (const path of paths) {
+        const text = await readPlainFile(root, path);
+        if (text !== null) return { path, text };
+      }
+      return null;
+    },
+    linkIn: (paths) => linkIn(root, paths),
+  };
 }
 
 async function readPlainFile(repository: string, path: string): Promise<string | null> {
@@ -82,9 +96,9 @@ async function readPlainFile(repository: string, path: string): Promise<string |
 }
 
 async function fileOfManifest(files: WorkspaceFiles): Promise<string | null> {
-  const text = await files.read(MANIFEST);
-  if (text === null) return null;
-  const document = parseDocument(text, { uniqueKeys: true });
+  const manifest = await files.readFirst([MANIFEST]);
+  if (manifest === null) return null;
+  const document = parseDocument(manifest.text, { uniqueKeys: true });
   const broken = document.errors[0];
   if (broken !== undefined) {
     const line = broken.linePos?.[0].line ?? 1;
@@ -96,22 +110,14 @@ async function fileOfManifest(files: WorkspaceFiles): Promise<string | null> {
   throw new ExtensionError('invalid', `${MANIFEST}: compose_file must be a path.`);
 }
 
-export interface ComposeFile {
-  readonly path: string;
-  readonly text: string;
-}
-
 /** As the input says, else `e2e/e2e.yml`, else `e2e/compose.yml`, else the usual names at the root; null for none of these. */
 export async function findComposeFile(
   files: WorkspaceFiles,
   asked: string | null,
-): Promise<ComposeFile | null> {
+): Promise<WorkspaceFile | null> {
   const named = asked ?? (await fileOfManifest(files));
-  for (const path of named === null ? USUAL_FILES : [named]) {
-    const text = await files.read(path);
-    if (text !== null) return { path, text };
-  }
-  if (named === null) return null;
+  const found = await files.readFirst(named === null ? USUAL_FILES : [named]);
+  if (found !== null || named === null) return found;
   throw new ExtensionError('invalid', `The Compose file ${printable(named)} is not in the repository.`);
 }
 
@@ -188,7 +194,7 @@ async function linkIn(root: string, paths: readonly string[]): Promise<string | 
 
 /** Nothing that the engine opens on the host may be a link there: what it leads to is not of the workspace. */
 export async function refuseLinkedPaths(files: WorkspaceFiles, paths: readonly string[]): Promise<void> {
-  const link = await files.linkIn(paths);
+  const link = paths.length === 0 ? null : await files.linkIn(paths);
   if (link === null) return;
   throw new ExtensionError('invalid', `${printable(link)} is used by the Compose file and is a link.`);
 }

@@ -3,7 +3,7 @@ import { ExtensionError, type ProvisionRequest } from '../../ports/extension.ts'
 import type { RestoredPart, RestoreSource } from '../../ports/snapshot.ts';
 import type { HostClient, Place } from './client.ts';
 import { type ComposeConfig, readRequest } from './config.ts';
-import { COMPOSE_FILE, compose, composeText, recordOf, recordText, UP_WORDS } from './make-stack.ts';
+import { compose, composeText, recordOf, recordText, UP_WORDS } from './make-stack.ts';
 import { planRestoredStack } from './stack.ts';
 import type { StackRecord } from './status.ts';
 import { stackMounts, unpackVolume, type VolumeMount } from './volumes.ts';
@@ -26,8 +26,8 @@ async function writeComposeFile(
   const files = filesOnHost(client, place, signal);
   const planned = await planRestoredStack(readRequest(request.spec), config, files);
   const record = recordOf({ request, planned });
-  await client.writeState(place, 'record.json', recordText(record), signal);
-  await client.writeState(place, COMPOSE_FILE, composeText(place, { request, planned }), signal);
+  const content = { record: recordText(record), compose: composeText(place, { request, planned }) };
+  await client.writeStack(place, content, signal);
   return record;
 }
 

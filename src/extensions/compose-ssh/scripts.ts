@@ -11,10 +11,11 @@ const PLACE = `
 base=$1 name=$3 engine=$4 dir=$1/$2 state=$1/.sandboxer/$2
 `;
 
-/** $5 name of a file of ours; the content comes by standard input. */
-export const WRITE_FILE = `${PLACE}
+/** By standard input: the record on the first line, then the Compose file. */
+export const WRITE_STACK = `${PLACE}
 umask 077
-cat >"$state/$5.new" && mv -- "$state/$5.new" "$state/$5"
+write() { cat >"$state/$1.new" && mv -- "$state/$1.new" "$state/$1"; }
+IFS= read -r record && printf '%s\\n' "$record" | write record.json && write compose.yaml
 `;
 
 /** Containers, networks, volumes and built images, then the files. Safe to repeat. */
@@ -196,20 +197,29 @@ printf 'room\\t%s\\n' "$(df -P -k "$place" | tail -n 1)"
 `;
 
 /**
- * $5 a path in the workspace: its content, at most $6 bytes of it. 67 where it or what it lies in is a link or no plain
- * file, 68 where there is none. Only while nothing runs that could change it.
+ * $5 bytes at most, from $6 on paths in the workspace: says the number of the first that is there, on a line of its own, and then
+ * what it holds. 68: none is there; 67: that one is no plain file, or a link leads to it. Only while nothing runs that could
+ * change them.
  */
 export const READ_PLAIN = `${PLACE}
+limit=$5 number=0
+shift 5
 cd -P -- "$dir" || exit 1
 set -f
-IFS=/ place=.
-for part in $5; do
-  place=$place/$part
-  [ ! -L "$place" ] || exit 67
+IFS=/
+for path in "$@"; do
+  number=$((number + 1)) place=.
+  for part in $path; do
+    place=$place/$part
+    if [ -L "$place" ]; then echo "$number"; exit 67; fi
+  done
+  [ -e "$place" ] || continue
+  echo "$number"
+  [ -f "$place" ] || exit 67
+  head -c "$limit" -- "$place"
+  exit
 done
-[ -e "$place" ] || exit 68
-[ -f "$place" ] || exit 67
-head -c "$6" -- "$place"
+exit 68
 `;
 
 /** From $5 on paths in the workspace: says the first of their beginnings that is a link. */

@@ -17,15 +17,18 @@ const NOT_THERE = 68;
 /** Only while nothing runs that could change it. */
 export function filesOnHost(client: HostClient, place: Place, signal: AbortSignal): WorkspaceFiles {
   return {
-    async read(path) {
-      const clean = insideWorkspace(path);
+    async readFirst(paths) {
+      const clean = paths.map(insideWorkspace);
       const { exitCode, stdout, stderr } = await client.readPlain(place, clean, FILE_BYTES_MAX + 1, signal);
       if (exitCode === NOT_THERE) return null;
-      if (exitCode === NOT_PLAIN) throw notPlain(path);
-      if (exitCode !== 0)
-        throw new ExtensionError('transient', `${path} could not be read: ${lastWords(stderr)}.`);
-      if (Buffer.byteLength(stdout) > FILE_BYTES_MAX) throw tooLarge(path);
-      return stdout;
+      const end = stdout.indexOf('\n');
+      const path = paths[Number(stdout.slice(0, end)) - 1];
+      if (exitCode === NOT_PLAIN && path !== undefined) throw notPlain(path);
+      if (exitCode !== 0 || path === undefined)
+        throw new ExtensionError('transient', `The workspace could not be read: ${lastWords(stderr)}.`);
+      const text = stdout.slice(end + 1);
+      if (Buffer.byteLength(text) > FILE_BYTES_MAX) throw tooLarge(path);
+      return { path, text };
     },
     linkIn: (paths) => client.findLink(place, paths, signal),
   };
