@@ -23,3 +23,13 @@ export async function* eachDone<Piece>(
     done(piece);
   }
 }
+
+/**
+ * Gives the memory of a piece back now, of which nobody looks at anything any more; every view of it is empty from then on. Left
+ * to the collector, what streams past would make it come often. Memory that may be shared with other buffers is left alone.
+ */
+export function release(piece: Uint8Array): void {
+  const memory = piece.buffer;
+  if (!(memory instanceof ArrayBuffer) || piece.byteOffset !== 0) return;
+  if (piece.length === memory.byteLength || memory.byteLength > Buffer.poolSize) memory.transfer(0);
+}

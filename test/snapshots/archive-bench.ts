@@ -76,12 +76,18 @@ export class ArchiveBench implements Disposable {
     return join(this.directory, `${ID}.tar.zst`);
   }
 
-  /** As captured from a backend that gives these tar streams. */
+  /** As captured from a backend that gives these tar streams, in chunks of that size. */
   async capture(
     parts: readonly { readonly part: SnapshotManifest['parts'][number]; readonly tar: Uint8Array }[],
     signal = NO_ABORT,
+    chunkBytes = 1_000,
   ): Promise<SnapshotRecord> {
-    const captured = parts.map(({ part, tar }): CapturedPart => ({ part, open: async () => chunked(tar) }));
+    const captured = parts.map(
+      ({ part, tar }): CapturedPart => ({
+        part,
+        open: async () => chunked(tar, chunkBytes),
+      }),
+    );
     const own = manifest(parts.map(({ part }) => part));
     const written = await this.archives.write(own, captured, signal);
     return { ...written, id: ID, project: 'default', createdAtMs: 0, expiresAtMs: 1, manifest: own };

@@ -5,9 +5,10 @@
  */
 import { promisify } from 'node:util';
 import { constants, zstdDecompress } from 'node:zlib';
+import { release } from '../../domain/streams.ts';
 import type { ByteSource } from './byte-source.ts';
 import { Damage } from './damage.ts';
-import { FRAME_BYTES } from './frames.ts';
+import { FRAME_BYTES, PACKED_BYTES_MAX } from './frames.ts';
 
 const FRAME_MAGIC = 0xfd2fb528;
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
@@ -17,8 +18,6 @@ const CHECKSUM_BYTES = 4;
 const REPEATED_BYTE_BLOCK = 1;
 const RESERVED_BLOCK = 3;
 
-/** What cannot be compressed becomes a little larger. */
-const PACKED_BYTES_MAX = FRAME_BYTES + 64 * 1024;
 /** One more than fits, so that the library never begins a second buffer. */
 const UNPACKED_BUFFER_BYTES = FRAME_BYTES + 1;
 const WINDOW_BITS_MAX = Math.log2(FRAME_BYTES);
@@ -93,12 +92,6 @@ async function unpack(frame: PackedFrame): Promise<Buffer> {
   }
 }
 
-/** Memory that the collector would come for is given back at once: it would have to come often. */
-function giveBack(content: Buffer): void {
-  const memory = content.buffer;
-  if (memory instanceof ArrayBuffer && memory.byteLength === UNPACKED_BUFFER_BYTES) memory.transfer(0);
-}
-
 /**
  * What all frames hold, one after the other; each answer is gone once the next is asked for. Rejects with a `Damage`, or
  * with what the library says.
@@ -119,7 +112,7 @@ export async function* readFrames(source: ByteSource): AsyncGenerator<Buffer> {
       const content = await underWay.shift();
       if (content === undefined) return;
       yield content;
-      giveBack(content);
+      release(content);
     }
   } finally {
     await Promise.allSettled(underWay);
