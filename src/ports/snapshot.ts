@@ -8,8 +8,7 @@ export interface CapturedPart {
   readonly part: SnapshotPart;
   /**
    * The content as a tar stream whose first entry is the top directory, read once and to its end, while the sandbox runs
-   * on. A piece of it may be gone once the next one is asked for. Rejects (ExtensionError, here or while it is read) when the
-   * content cannot be had completely.
+   * on. Rejects (ExtensionError, here or while it is read) when the content cannot be had completely.
    */
   open(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
 }

@@ -1,6 +1,6 @@
 /** A workspace on its host, as a whole and file by file. */
 import { pipeline } from 'node:stream/promises';
-import { eachDone, release } from '../../domain/streams.ts';
+import { eachDone } from '../../domain/streams.ts';
 import { ExtensionError } from '../../ports/extension.ts';
 import type { HostProcess } from '../../ports/host-link.ts';
 import type { RestoredPart } from '../../ports/snapshot.ts';
@@ -59,7 +59,7 @@ export async function* packWorkspace(
   const said = wordsOf(tar);
   try {
     tar.stdin.end();
-    yield* eachDone<Buffer>(tar.stdout, release);
+    yield* tar.stdout;
     const exitCode = await tar.exit;
     if (exitCode > FILES_CHANGED) throw tarError('Reading the workspace', exitCode, said());
   } finally {
