@@ -16,3 +16,12 @@ export const PAGE_FIELDS = {
     .default(LIMITS.pageSizeDefault)
     .describe('Page size'),
 };
+
+const COMMA = Buffer.from(',');
+
+/** A page as JSON in UTF-8, of items that are that already. */
+export function pageJson(items: readonly Uint8Array[], nextCursor: string | null): Uint8Array {
+  const between = items.flatMap((item, index) => (index === 0 ? [item] : [COMMA, item]));
+  const end = Buffer.from(`],"next_cursor":${JSON.stringify(nextCursor)}}`);
+  return Buffer.concat([Buffer.from('{"items":['), ...between, end]);
+}

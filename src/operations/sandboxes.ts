@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { SandboxerError } from '../domain/errors.ts';
 import { isOver } from '../domain/sandbox/lifecycle.ts';
+import type { Page, SandboxRecord } from '../ports/store.ts';
 import { visibleSandbox } from './access.ts';
 import { markActive } from './activity.ts';
-import { call } from './operation.ts';
-import { PAGE_FIELDS } from './paging.ts';
-import { reachabilitySchema, sandboxSchema, sandboxView, stateSchema } from './view.ts';
+import { call, type OperationContext } from './operation.ts';
+import { PAGE_FIELDS, pageJson } from './paging.ts';
+import { reachabilitySchema, sandboxJson, sandboxSchema, sandboxView, stateSchema } from './view.ts';
 
 export const sandboxIdField = z.string().max(80).describe('The id of a sandbox');
 export const idInput = z.strictObject({ id: sandboxIdField });
@@ -44,6 +45,26 @@ const listInput = z.strictObject({
   ...PAGE_FIELDS,
 });
 
+async function pageOf(
+  context: OperationContext,
+  input: z.output<typeof listInput>,
+): Promise<Page<SandboxRecord>> {
+  const own = context.principal.project;
+  if (own !== null && input.project !== undefined && input.project !== own)
+    return { items: [], nextCursor: null };
+  const [key, ...value] = input.label?.split('=') ?? [];
+  return context.engine.context.store.listSandboxes({
+    project: own ?? input.project ?? null,
+    ...(input.actor === undefined ? {} : { actor: input.actor }),
+    ...(input.run_id === undefined ? {} : { runId: input.run_id }),
+    ...(input.state === undefined ? {} : { states: [input.state].flat() }),
+    ...(input.profile === undefined ? {} : { profileId: input.profile }),
+    ...(key === undefined ? {} : { label: { key, value: value.join('=') } }),
+    cursor: input.cursor ?? null,
+    limit: input.limit,
+  });
+}
+
 export const list = call({
   name: 'list',
   summary: 'Sandboxes, newest first, a page at a time',
@@ -74,21 +95,12 @@ export const list = call({
     },
   },
   async run(context, input) {
-    const own = context.principal.project;
-    if (own !== null && input.project !== undefined && input.project !== own)
-      return { items: [], next_cursor: null };
-    const [key, ...value] = input.label?.split('=') ?? [];
-    const page = await context.engine.context.store.listSandboxes({
-      project: own ?? input.project ?? null,
-      ...(input.actor === undefined ? {} : { actor: input.actor }),
-      ...(input.run_id === undefined ? {} : { runId: input.run_id }),
-      ...(input.state === undefined ? {} : { states: [input.state].flat() }),
-      ...(input.profile === undefined ? {} : { profileId: input.profile }),
-      ...(key === undefined ? {} : { label: { key, value: value.join('=') } }),
-      cursor: input.cursor ?? null,
-      limit: input.limit,
-    });
-    return { items: page.items.map(sandboxView), next_cursor: page.nextCursor };
+    const { items, nextCursor } = await pageOf(context, input);
+    return { items: items.map(sandboxView), next_cursor: nextCursor };
+  },
+  async json(context, input) {
+    const { items, nextCursor } = await pageOf(context, input);
+    return pageJson(items.map(sandboxJson), nextCursor);
   },
 });
 

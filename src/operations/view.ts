@@ -164,6 +164,17 @@ export function sandboxView(record: SandboxRecord): SandboxView {
   };
 }
 
+const jsonOf = new WeakMap<SandboxRecord, Uint8Array>();
+
+/** The view as JSON in UTF-8. It is made once for a record, which never changes, and goes when the store forgets the record. */
+export function sandboxJson(record: SandboxRecord): Uint8Array {
+  const known = jsonOf.get(record);
+  if (known !== undefined) return known;
+  const json = Buffer.from(JSON.stringify(sandboxView(record)));
+  jsonOf.set(record, json);
+  return json;
+}
+
 export const eventSchema = z.object({
   sandbox_id: z.string(),
   sequence: z.number().int().nullable(),

@@ -2,7 +2,12 @@ import { asSandboxerError, problemOf } from '../../domain/errors.ts';
 import type { Log } from '../../ports/log.ts';
 
 export function json(value: unknown, status = 200): Response {
-  return new Response(JSON.stringify(value), { status, headers: { 'content-type': 'application/json' } });
+  return jsonText(JSON.stringify(value), status);
+}
+
+/** What is JSON already, in UTF-8. */
+export function jsonText(text: string | Uint8Array, status = 200): Response {
+  return new Response(text, { status, headers: { 'content-type': 'application/json' } });
 }
 
 /** A failure as RFC 9457 problem+json. What only we should see goes to the log. */

@@ -8,7 +8,7 @@ import { admit } from '../../operations/dispatch.ts';
 import type { Installation, Operation, OperationContext } from '../../operations/operation.ts';
 import { OPERATION_LIST } from '../../operations/table.ts';
 import type { Gatekeeper, RequestOrigin } from './access.ts';
-import { json, problem, serverSentEvents, streamed } from './answers.ts';
+import { json, jsonText, problem, serverSentEvents, streamed } from './answers.ts';
 import { type ConnectionFacts, type Exchange, exchangeOf } from './exchange.ts';
 import { collectExec } from './exec-answer.ts';
 import { gatherInput } from './input.ts';
@@ -72,8 +72,12 @@ async function respond(
   const stdin = operation.shape === 'exec' ? takeStdin(raw) : null;
   const input = admit(operation, context, raw);
   switch (operation.shape) {
-    case 'call':
-      return json(await operation.run(context, input), operation.http.status ?? 200);
+    case 'call': {
+      const status = operation.http.status ?? 200;
+      return operation.json === undefined
+        ? json(await operation.run(context, input), status)
+        : jsonText(await operation.json(context, input), status);
+    }
     case 'exec': {
       const session = await operation.run(context, input);
       return json(await collectExec(session, stdin, (input as { detach: boolean }).detach));
