@@ -83,8 +83,22 @@ export async function startServer(bench: Bench, options: ServerOptions): Promise
     ...(options.isStub ? ['--stub'] : []),
   ];
   const join = (options.account?.files ?? []).map((file) => `echo $$ > ${file}; `).join('');
-  const child = spawn('sh', ['-c', `${join}exec "$@"`, 'sh', ...command], {
-    env: { ...process.env, SANDBOXER_HOME: options.home, SANDBOXER_SLOTS: '100000000' },
+  const words = ['sh', '-c', `${join}exec "$@"`, 'sh', ...command];
+  const started = await startTelling(bench, words, {
+    SANDBOXER_HOME: options.home,
+    SANDBOXER_SLOTS: '100000000',
+  });
+  return { home: options.home, ...started };
+}
+
+/** Starts what serves at a socket, and says at which one on its first line. */
+export async function startTelling(
+  bench: Bench,
+  words: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Omit<RunningServer, 'home'>> {
+  const child = spawn(words[0]!, words.slice(1), {
+    env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const stop = () => stopProcess(child);
@@ -92,5 +106,5 @@ export async function startServer(bench: Bench, options: ServerOptions): Promise
   const told = JSON.parse(await firstLine(child)) as { socket: string; pid: number };
   const client = new SocketClient(told.socket);
   bench.atEnd(() => client.close());
-  return { home: options.home, socketPath: told.socket, pid: told.pid, client, stop };
+  return { socketPath: told.socket, pid: told.pid, client, stop };
 }

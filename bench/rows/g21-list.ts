@@ -1,4 +1,5 @@
 /** G21: a page of the list in a large store. */
+import { join } from 'node:path';
 import type { SQLInputValue, SQLOutputValue } from 'node:sqlite';
 import { listStatement } from '../../src/adapters/store-sqlite/rows.ts';
 import { openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
@@ -8,8 +9,9 @@ import { openStore, populate } from '../kit/population.ts';
 import { type Rounds, ratioBetween, runRounds } from '../kit/rounds.ts';
 import { atMost, type Bench, type Judgement, type Row, resultOf, told } from '../kit/row.ts';
 import { timed } from '../kit/sandboxes.ts';
-import { newHome, startServer } from '../kit/server-process.ts';
+import { newHome, scratchDirectory, startServer, startTelling } from '../kit/server-process.ts';
 
+const RAW_SERVER = join(import.meta.dirname, '..', 'raw-list-server.ts');
 const PAGE = 50;
 const SMALL = 1_000;
 const PROJECTS = 50;
@@ -39,10 +41,23 @@ function vary(index: number): Partial<SandboxRecord> {
   return isDestroyed ? { consumer, state: 'destroyed', dueAtMs: null } : { consumer };
 }
 
-async function page(client: SocketClient, filter: Filter, expected: number): Promise<void> {
-  const path = `/v1/sandboxes?limit=${PAGE}${filter.query}`;
+async function page(client: SocketClient, path: string, expected: number): Promise<void> {
   const { items } = await client.json<{ items: unknown[] }>('GET', path);
   if (items.length < expected) throw new Error(`${items.length} items`);
+}
+
+const pathOf = (filter: Filter) => `/v1/sandboxes?limit=${PAGE}${filter.query}`;
+
+/** With one row more, which says whether there is another page. */
+const statementOf = (filter: Filter) =>
+  listStatement({ project: null, cursor: null, limit: PAGE, ...filter.store });
+
+/** The raw SQL behind a bare server of node in its own process, reached as ours is. */
+async function startRaw(bench: Bench, home: string): Promise<SocketClient> {
+  const socket = join(scratchDirectory(bench, 'raw'), 'socket');
+  const queries = JSON.stringify(FILTERS.map(statementOf));
+  const words = [process.execPath, RAW_SERVER, join(home, 'store.sqlite'), socket, queries];
+  return (await startTelling(bench, words)).client;
 }
 
 function names(filter: Filter) {
@@ -51,6 +66,7 @@ function names(filter: Filter) {
     ours: `list, ${filter.name}`,
     small: `list, ${filter.name}, ${SMALL} rows`,
     raw: `raw SQL, ${filter.name}`,
+    hop: `raw SQL behind a bare hop, ${filter.name}`,
     parsed: `raw SQL and its rows parsed, ${filter.name}`,
   };
 }
@@ -58,10 +74,15 @@ function names(filter: Filter) {
 function judge(rounds: Rounds, filter: Filter): Judgement[] {
   return [
     atMost(
+      `${names(filter).ours}: against raw SQL behind a bare hop`,
+      ratioBetween(rounds, names(filter).ours, names(filter).hop),
+      '×',
+      [3, 3],
+    ),
+    told(
       `${names(filter).ours}: against raw SQL`,
       ratioBetween(rounds, names(filter).ours, names(filter).raw),
       '×',
-      [3, 3],
     ),
     told(
       `${names(filter).store}: against raw SQL`,
@@ -92,15 +113,11 @@ export const g21: Row = {
     await populate(bench, smallHome, { count: SMALL, vary });
     const large = await startServer(bench, { home: largeHome, isStub: true });
     const small = await startServer(bench, { home: smallHome, isStub: true });
+    const bare = await startRaw(bench, largeHome);
     const database = openStore(largeHome);
     bench.atEnd(() => database.close());
     const raw = (filter: Filter): (() => Promise<Record<string, SQLOutputValue>[]>) => {
-      const { sql, parameters } = listStatement({
-        project: null,
-        cursor: null,
-        limit: PAGE,
-        ...filter.store,
-      });
+      const { sql, parameters } = statementOf(filter);
       const statement = database.prepare(sql);
       return async () => statement.all(...(parameters as SQLInputValue[]));
     };
@@ -109,12 +126,13 @@ export const g21: Row = {
     const byStore = (filter: Filter) =>
       store.listSandboxes({ project: null, cursor: null, limit: PAGE, ...filter.store });
     const rounds = await runRounds(
-      FILTERS.flatMap((filter) => [
-        { name: names(filter).ours, run: () => timed(() => page(large.client, filter, PAGE)) },
+      FILTERS.flatMap((filter, index) => [
+        { name: names(filter).ours, run: () => timed(() => page(large.client, pathOf(filter), PAGE)) },
+        { name: names(filter).hop, run: () => timed(() => page(bare, `/${index}`, PAGE)) },
         {
           name: names(filter).small,
           isReference: filter.query === '',
-          run: () => timed(() => page(small.client, filter, 1)),
+          run: () => timed(() => page(small.client, pathOf(filter), 1)),
         },
         { name: names(filter).raw, run: () => timed(raw(filter)) },
         {
@@ -129,7 +147,8 @@ export const g21: Row = {
     return resultOf(rounds, {
       judgements: FILTERS.flatMap((filter) => judge(rounds, filter)),
       notes: [
-        `${count} rows, 50 projects; ours is through HTTP and with the full view, raw SQL is the statement alone, nothing parsed`,
+        `${count} rows, 50 projects; ours is through HTTP and with the full view; raw SQL is the statement alone, nothing parsed`,
+        'behind a bare hop: the same statement in a process of node alone, which answers the stored documents to the same client',
         'the store parses a page once and looks for its records by version after that, so its figure is of a page that was read before',
         'at 1,000 rows the filtered pages hold fewer than 50',
       ],
