@@ -174,6 +174,18 @@ describe.runIf(process.getuid?.() === 0)('snapshots of stacks', () => {
     }
   }, 120_000);
 
+  it('a disk that becomes full in the middle is said, and nothing is left', async () => {
+    const source = await create();
+    await host(0).run(['sh', '-c', `head -c 120M /dev/urandom >${inWorkspace(source, 'noise')}`]);
+    const { snapshot_id: id } = await source.snapshot();
+    const filling = `${host(1).baseDirectory}/filling`;
+    await host(1).run(['sh', '-c', `head -c 170M /dev/zero >${filling}`]);
+    const refused = await sandboxer.restore(id, { host: 'host2' }).catch((error: unknown) => error);
+    await host(1).run(['rm', filling]);
+    expect(refused).toMatchObject({ message: expect.stringMatching(/no space left/i) });
+    await sandboxer.deleteSnapshot(id);
+  }, 120_000);
+
   it('a damaged archive starts nothing, wherever the damage lies', async () => {
     const source = await create();
     await ask(source, `SET key ${'x'.repeat(500)}`);
