@@ -14,7 +14,8 @@ import { newHome, scratchDirectory, startServer, startTelling } from '../kit/ser
 const RAW_SERVER = join(import.meta.dirname, '..', 'raw-list-server.ts');
 const PAGE = 50;
 const SMALL = 1_000;
-const PROJECTS = 50;
+/** So that a page of one project is full in the small store too. */
+const PROJECTS = SMALL / PAGE;
 /** One in so many is not ready but destroyed. */
 const DESTROYED_EVERY = 10;
 
@@ -22,16 +23,19 @@ interface Filter {
   readonly name: string;
   readonly query: string;
   readonly store: Partial<SandboxQuery>;
+  /** The small store has fewer than a page of them, so that its page says nothing about a full one. */
+  readonly isRareInSmall?: boolean;
 }
 
 const FILTERS: readonly Filter[] = [
   { name: 'everything', query: '', store: {} },
-  { name: 'one project of 50', query: '&project=project-7', store: { project: 'project-7' } },
+  { name: 'one project of 20', query: '&project=project-7', store: { project: 'project-7' } },
   { name: 'destroyed, one in 10', query: '&state=destroyed', store: { states: ['destroyed'] } },
   {
     name: 'destroyed of one project',
     query: '&project=project-7&state=destroyed',
     store: { project: 'project-7', states: ['destroyed'] },
+    isRareInSmall: true,
   },
 ];
 
@@ -94,13 +98,16 @@ function judge(rounds: Rounds, filter: Filter): Judgement[] {
       ratioBetween(rounds, names(filter).store, names(filter).parsed),
       '×',
     ),
-    atMost(
-      `${names(filter).ours}: against itself at ${SMALL} rows`,
-      ratioBetween(rounds, names(filter).ours, names(filter).small),
-      '×',
-      [2, 2],
-    ),
+    againstSmall(rounds, filter),
   ];
+}
+
+function againstSmall(rounds: Rounds, filter: Filter): Judgement {
+  const name = `${names(filter).ours}: against itself at ${SMALL} rows`;
+  const ratio = ratioBetween(rounds, names(filter).ours, names(filter).small);
+  return filter.isRareInSmall
+    ? told(`${name}, which fill no page`, ratio, '×')
+    : atMost(name, ratio, '×', [2, 2]);
 }
 
 export const g21: Row = {
@@ -147,10 +154,9 @@ export const g21: Row = {
     return resultOf(rounds, {
       judgements: FILTERS.flatMap((filter) => judge(rounds, filter)),
       notes: [
-        `${count} rows, 50 projects; ours is through HTTP and with the full view; raw SQL is the statement alone, nothing parsed`,
+        `${count} rows, ${PROJECTS} projects; ours is through HTTP and with the full view; raw SQL is the statement alone, nothing parsed`,
         'behind a bare hop: the same statement in a process of node alone, which answers the stored documents to the same client',
         'the store parses a page once and looks for its records by version after that, so its figure is of a page that was read before',
-        'at 1,000 rows the filtered pages hold fewer than 50',
       ],
     });
   },
