@@ -11,6 +11,19 @@ export interface CapturedPart {
    * on. Rejects (ExtensionError, here or while it is read) when the content cannot be had completely.
    */
   open(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /**
+   * Whether it is only what changed since `CaptureRequest.baseId`, which only a workspace may be. Then the stream's first entry is
+   * a file with the paths of what did not change, relative, each ended by a NUL; the top directory follows, then what changed and
+   * all directories that lead to it. The paths of both, and the entries of the base, are in the order of `compareInTree`.
+   */
+  readonly isChanges?: boolean;
+}
+
+export interface CaptureRequest {
+  /** Of the snapshot to be. */
+  readonly snapshotId: string;
+  /** A whole snapshot of the same sandbox, which may be built on; null: everything is captured. */
+  readonly baseId: string | null;
 }
 
 export interface Capture {
@@ -32,7 +45,8 @@ export interface Capture {
 export interface Snapshots {
   /** The kinds that this extension captures, and that it can restore whoever captured them. */
   readonly kinds: readonly SnapshotPartKind[];
-  capture(reference: Reference, signal: AbortSignal): Promise<Capture>;
+  /** Where it cannot tell for certain what changed since the base, everything is captured. */
+  capture(reference: Reference, request: CaptureRequest, signal: AbortSignal): Promise<Capture>;
   /**
    * Optional: for an extension that keeps content of a `RestoreSource` for the next one. Removes what is needed by no sandbox
    * and whose snapshot is not kept any more. Safe to repeat.

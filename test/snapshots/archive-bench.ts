@@ -127,7 +127,7 @@ export class ArchiveBench implements Disposable {
   /** Everything of every part, or the rejection. */
   async read(record: SnapshotRecord): Promise<Record<string, unknown>[][]> {
     const parts: Record<string, unknown>[][] = [];
-    for await (const { open } of this.archives.read(record, () => true, NO_ABORT))
+    for await (const { open } of this.archives.read({ record, base: null }, () => true, NO_ABORT))
       parts.push(await entriesOf(open('')));
     return parts;
   }

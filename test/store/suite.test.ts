@@ -188,8 +188,8 @@ for (const [name, open] of Object.entries(stores)) {
       ]);
       const { id } = sampleSnapshot(2);
       expect(await store.getSnapshot(id)).toMatchObject({ id, project: 'a' });
-      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toBe(true);
-      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toBe(false);
+      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toEqual([id]);
+      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toEqual([]);
       expect(await store.getSnapshot(id)).toBeNull();
       await store.close();
     });

@@ -44,13 +44,12 @@ function tarError(doing: string, exitCode: number, said: string): ExtensionError
   return new ExtensionError(exitCode === 127 ? 'unsupported' : kind, `${doing} failed: ${words}.`);
 }
 
-/** As a tar stream. Rejects at its end when it is not complete. */
+/** What the command says of it, as a tar stream. Rejects at its end when it is not complete. */
 export async function* packWorkspace(
   client: HostClient,
-  place: Place,
+  command: readonly string[],
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const command = ['tar', '-C', place.directory, '-cf', '-', '.'];
   const tar = await client.link.start({ command, signal });
   const said = wordsOf(tar);
   try {

@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { printable } from '../../domain/text.ts';
 import { ExtensionError, type Reference } from '../../ports/extension.ts';
-import type { Capture, RestoreSource, Snapshots } from '../../ports/snapshot.ts';
+import type { Capture, CaptureRequest, RestoreSource, Snapshots } from '../../ports/snapshot.ts';
 import type { Boxes } from './client.ts';
 import type { Layers } from './layers.ts';
 
@@ -115,7 +115,7 @@ export class LocalSnapshots implements Snapshots {
     this.#layers = layers;
   }
 
-  async capture({ name }: Reference, signal: AbortSignal): Promise<Capture> {
+  async capture({ name }: Reference, _request: CaptureRequest, signal: AbortSignal): Promise<Capture> {
     signal.throwIfAborted();
     const first = this.#boxes.exists(name) ? this.#boxes.process(name) : null;
     if (first === null) throw new ExtensionError('transient', 'The sandbox does not run.');
