@@ -15,7 +15,7 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
   beforeAll(async () => {
     place = await openComposeHome(1);
     host = place.lab.hosts[0]!;
-    await host.useDisk();
+    await host.useDisk(256);
     mkdirSync(join(place.home, 'snapshots'), { mode: 0o700 });
     sandboxer = await Sandboxer.connect({ environment: place.variables });
   });
