@@ -1,0 +1,91 @@
+/**
+ * What of a workspace changed since a snapshot of it. With a whole snapshot the host keeps a listing of everything, against
+ * which it holds a new one for the next. Why that can be believed: docs/decisions/incremental-snapshots.md.
+ */
+
+/**
+ * $1 base directory, $2 key, $3 the snapshot to be, $4 the one to build on or nothing, $5 how many bytes of names may be told.
+ * Says `ready` and waits for a line where all must stand still from then on; says how it reads, `changes` or `whole`; then says
+ * the workspace as a tar stream. Of changes, the names of all else come first in it.
+ *
+ * A listing has a line for each entry: its path, two slashes, and what changes when it does; slashes are bytes 1, so that lines and
+ * paths are in the order of `compareInTree`. In that of a whole one a ~ stands at what may change again within a tick of the clock.
+ * It counts during one boot of the machine, whose crash takes times and contents back apart, and once all was read, together
+ * with the names of what was: what was elsewhere meanwhile looks unchanged when it is back.
+ *
+ * Only find and tar meet what containers write, and both go from directory to directory and follow no link, whatever appears on
+ * their way. So tar is told what to leave, not what to take.
+ */
+export const READ_WORKSPACE = `
+export LC_ALL=C
+umask 077
+dir=$1/$2 own=$1/.sandboxer/$2/snapshots work=$1/.sandboxer/$2/snapshots/$3.work id=$3 base=$4 most=$5
+read -r boot </proc/sys/kernel/random/boot_id
+old=$own/$base.$boot
+facts='%y,%n,%D,%i,%C@,%T@,%s,%m,%U,%G\\0'
+mark=$(printf '\\001\\001') odd=$(printf '\\002-\\037\\\\\\177')
+# Names that tar tells, and takes from a file, as they are. What has another one is always read.
+plain="^[^$odd]*[^$odd ]"
+ready() {
+  [ -n "$went" ] || { echo ready; read -r went; went=yes; }
+}
+list() {
+  (cd -P -- "$dir" && exec find . "$@" 2>"$work/said") | tr '/\\001' '\\001\\002' >all || return 1
+  [ ! -s said ] || ! grep -q -v ': No such file or directory$' said || return 1
+  grep -a -z "$plain$mark" all | sort -z >new && [ -s new ]
+}
+paths() { sed -z "s/$mark.*//" "$@"; }
+changes() {
+  [ -n "$base" ] && [ -s "$old" ] && ready && list -printf "%p//$facts" && comm -z -3 "$old" new >other || return 1
+  # What became of one name of a file is not seen at its others: of such a file all are read, or none.
+  { cat other; [ "$(wc -c <all)" = "$(wc -c <new)" ] || grep -a -z -v "$plain$mark" all; } |
+    sed -z -n "/$mark~*d,/d; /$mark~*[^,],1,/d; s/^.*$mark~*\\([^,],[0-9]*,[0-9]*,[0-9]*,\\).*/$mark\\1/p" |
+    tr '\\0' '\\n' >links || return 1
+  sed -z -n 's/^\\t//p' other >fresh
+  if [ -s links ]; then grep -a -z -F -f links new >>fresh; fi
+  paths fresh | sort -z -u >changed && paths new >names && comm -z -23 names changed | comm -z -12 - "$old.read" >keep &&
+    comm -z -23 names keep >take || return 1
+  # The directories that lead to what is read, so that whole trees are left.
+  { printf '.\\0'; sed -z -n -e ':up' -e 'p;s/\\x01[^\\x01]*$//;t up' take; } | sort -z -u | comm -z -23 keep - |
+    tr '\\001\\0' '/\\n' >leave || return 1
+  # A changed directory too: one that is gone when its turn comes shall not take with it what is in it.
+  grep -a -z "\${mark}d," fresh | paths | sort -z | comm -z -12 - "$old.read" | sort -z -m -u - keep |
+    tr '\\001' / | sed -z 's|^\\./||' >unchanged || return 1
+  [ "$(wc -c <unchanged)" -le "$most" ]
+}
+# Of writes by way of memory that is shared with a file, only the first since it was written out changes its times.
+whole() {
+  case $(stat -f -c %T "$dir") in ext2/ext3 | xfs | btrfs) ;; *) return 1 ;; esac
+  tar --sort=name --version >/dev/null 2>&1 || return 1
+  : >began && touch -r began -d '-2 seconds' since && timeout 30 sync -f "$dir" || return 1
+  list -newercm "$work/since" -printf "%p//~$facts" -o -printf "%p//$facts" || return 1
+  ! grep -a -q -v -z "$mark~*[^,],[0-9]*,$(stat -c %d "$dir")," all
+}
+pack() { LC_ALL=C.UTF-8 tar -cf - "$@" -C "$dir" .; }
+keep() {
+  find "$own" -mindepth 1 -maxdepth 1 \\( -type f -o -mmin +1440 \\) -exec rm -rf -- {} +
+  tr '\\n/' '\\0\\001' <index | sed -z 's/\\x01$//' | grep -a -z "$plain$" | sort -z >"$own/$id.$boot.read" &&
+    mv -- new "$own/$id.$boot"
+}
+how=plain
+if { [ -d "$own" ] || mkdir -- "$own"; } && mkdir -- "$work" && cd -- "$work"; then
+  if changes; then how=changes; elif whole; then how=whole; fi
+fi 2>/dev/null
+ready
+case $how in
+  changes)
+    echo changes
+    pack --sort=name --anchored --no-wildcards --exclude-from=leave -C "$work" unchanged ;;
+  whole)
+    echo whole
+    pack --sort=name -v --index-file=index --quoting-style=escape ;;
+  *)
+    echo whole
+    pack ;;
+esac
+code=$?
+exec >&-
+[ "$how" != whole ] || [ "$code" -gt 1 ] || keep
+cd / && rm -rf -- "$work"
+exit "$code"
+`;
