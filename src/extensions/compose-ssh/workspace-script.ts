@@ -10,8 +10,8 @@
  *
  * A listing has a line for each entry: its path, two slashes, and what changes when it does; slashes are bytes 1, so that lines and
  * paths are in the order of `compareInTree`. In that of a whole one a ~ stands at what may change again within a tick of the clock.
- * It counts during one boot of the machine, whose crash takes times and contents back apart, and once all was read, together
- * with the names of what was: what was elsewhere meanwhile looks unchanged when it is back.
+ * It counts during one boot of the machine, whose crash takes times and contents back apart, and holds only what was read then:
+ * what was elsewhere meanwhile looks unchanged when it is back.
  *
  * Only find and tar meet what containers write, and both go from directory to directory and follow no link, whatever appears on
  * their way. So tar is told what to leave, not what to take.
@@ -36,21 +36,23 @@ list() {
 }
 paths() { sed -z "s/$mark.*//" "$@"; }
 changes() {
-  [ -n "$base" ] && [ -s "$old" ] && ready && list -printf "%p//$facts" && comm -z -3 "$old" new >other || return 1
+  [ -n "$base" ] && [ -s "$old" ] && ready && list -printf "%p//$facts" || return 1
+  comm -z -12 "$old" new >same && comm -z -3 "$old" new >other || return 1
+  : >strange
+  [ "$(wc -c <all)" = "$(wc -c <new)" ] || grep -a -z -v "$plain$mark" all >strange
   # What became of one name of a file is not seen at its others: of such a file all are read, or none.
-  { cat other; [ "$(wc -c <all)" = "$(wc -c <new)" ] || grep -a -z -v "$plain$mark" all; } |
+  cat other strange |
     sed -z -n "/$mark~*d,/d; /$mark~*[^,],1,/d; s/^.*$mark~*\\([^,],[0-9]*,[0-9]*,[0-9]*,\\).*/$mark\\1/p" |
     tr '\\0' '\\n' >links || return 1
-  sed -z -n 's/^\\t//p' other >fresh
-  if [ -s links ]; then grep -a -z -F -f links new >>fresh; fi
-  paths fresh | sort -z -u >changed && paths new >names && comm -z -23 names changed | comm -z -12 - "$old.read" >keep &&
-    comm -z -23 names keep >take || return 1
-  # The directories that lead to what is read, so that whole trees are left.
-  { printf '.\\0'; sed -z -n -e ':up' -e 'p;s/\\x01[^\\x01]*$//;t up' take; } | sort -z -u | comm -z -23 keep - |
-    tr '\\001\\0' '/\\n' >leave || return 1
+  : >linked
+  if [ -s links ]; then grep -a -z -F -f links same >linked; grep -a -z -v -F -f links same >alone; mv alone same; fi
+  # The directories that lead to what is read are not left, so that what is left are whole trees.
+  paths same >keep && { printf '.\\0'; sed -z -n 's/^\\t//p' other | paths - linked strange; } |
+    sed -z -n -e ':up' -e 'p;s/\\x01[^\\x01]*$//;t up' | sort -z -u >take || return 1
+  comm -z -23 keep take | tr '\\001\\0' '/\\n' >leave || return 1
   # A changed directory too: one that is gone when its turn comes shall not take with it what is in it.
-  grep -a -z "\${mark}d," fresh | paths | sort -z | comm -z -12 - "$old.read" | sort -z -m -u - keep |
-    tr '\\001' / | sed -z 's|^\\./||' >unchanged || return 1
+  sed -z -n "s/^\\t\\(.*\\)\${mark}d,.*/\\1/p" other >before && sed -z -n "s/^\\([^\\t].*\\)$mark~*d,.*/\\1/p" other |
+    comm -z -12 - before | sort -z -m -u - keep | tr '\\001' / | sed -z '/^\\.$/d; s|^\\./||' >unchanged || return 1
   [ "$(wc -c <unchanged)" -le "$most" ]
 }
 # Of writes by way of memory that is shared with a file, only the first since it was written out changes its times.
@@ -64,11 +66,11 @@ whole() {
 pack() { LC_ALL=C.UTF-8 tar -cf - "$@" -C "$dir" .; }
 keep() {
   find "$own" -mindepth 1 -maxdepth 1 \\( -type f -o -mmin +1440 \\) -exec rm -rf -- {} +
-  tr '\\n/' '\\0\\001' <index | sed -z 's/\\x01$//' | grep -a -z "$plain$" | sort -z >"$own/$id.$boot.read" &&
-    mv -- new "$own/$id.$boot"
+  tr '\\n/' '\\0\\001' <index | sed -z 's/\\x01$//' | grep -a -z "$plain$" | sort -z >read &&
+    sed -z "s/$mark/\\x02/" new | join -z -t "$(printf '\\002')" - read | sed -z "s/\\x02/$mark/" >kept && mv -- kept "$own/$id.$boot"
 }
 how=plain
-if { [ -d "$own" ] || mkdir -- "$own"; } && mkdir -- "$work" && cd -- "$work"; then
+if [ -n "$boot" ] && { [ -d "$own" ] || mkdir -- "$own"; } && mkdir -- "$work" && cd -- "$work"; then
   if changes; then how=changes; elif whole; then how=whole; fi
 fi 2>/dev/null
 ready
