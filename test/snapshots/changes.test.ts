@@ -1,59 +1,256 @@
-/** Snapshots of what changed: what is restored is the tree as it was, whatever became of it since the whole one. */
-import { mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Sandbox, Sandboxer } from '../../src/faces/library/index.ts';
-import type { LabHost } from '../lab/host.ts';
-import { type ComposeHome, openComposeHome } from '../standins/compose-home.ts';
-import { destroyEverything } from '../standins/destroy-all.ts';
+/** What is restored of a snapshot of what changed is the tree as it was, whatever became of it since the whole one. */
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Place } from '../../src/extensions/compose-ssh/client.ts';
+import type { SnapshotRecord } from '../../src/ports/snapshot-archives.ts';
+import { ChangesBench } from './changes-bench.ts';
+
+/** Writes into a file by way of memory, once at once and once more when it is told to. */
+const MAP_FILE = `
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(int count, char **words) {
+  int file = open(words[1], O_RDWR);
+  char *bytes = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (count != 2 || bytes == MAP_FAILED) return 1;
+  bytes[0] = 'b';
+  close(open("/run/dirty", O_CREAT | O_WRONLY, 0600));
+  while (access("/run/again", F_OK) != 0) usleep(10000);
+  bytes[0] = 'c';
+  close(open("/run/done", O_CREAT | O_WRONLY, 0600));
+  return 0;
+}
+`;
+const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
+
+const PLAIN_NAMES = [
+  'a',
+  'a-b',
+  'a b',
+  'b',
+  '-x',
+  '!',
+  '*',
+  '[a]',
+  '?',
+  'ä',
+  '日本',
+  '\u{1f600}',
+  '~',
+  "'",
+  '"$(x)"',
+];
+/** Names that a program on the way may tell otherwise, or take for something else. */
+const STRANGE_NAMES = ['new\nline', 'end ', 'tab\t', 'back\\slash', 'back\\101', 'one\u0001two'];
+const NAMES = [...PLAIN_NAMES, ...STRANGE_NAMES];
+const name = fc.constantFrom(...NAMES);
+const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => `./${parts.join('/')}`);
+/** What may fail says nothing: not everything can be done with everything. */
+const step = fc.oneof(
+  fc.tuple(path, fc.nat(5_000)).map(([to, bytes]) => `head -c ${bytes} /dev/urandom >${quoted(to)}`),
+  path.map((to) => `printf x >>${quoted(to)}`),
+  path.map((to) => `mkdir -p -- ${quoted(to)}`),
+  path.map((to) => `rm -rf -- ${quoted(to)}`),
+  fc.tuple(fc.constantFrom('600', '755', '444'), path).map(([mode, to]) => `chmod ${mode} ${quoted(to)}`),
+  path.map((to) => `touch -d @1234567 -- ${quoted(to)}`),
+  fc.tuple(path, path).map(([from, to]) => `mv -T -- ${quoted(from)} ${quoted(to)}`),
+  fc.tuple(path, path).map(([from, to]) => `ln -T -- ${quoted(from)} ${quoted(to)}`),
+  fc.tuple(name, path).map(([target, to]) => `ln -sT -- ${quoted(target)} ${quoted(to)}`),
+  fc.tuple(path, path).map(([from, to]) => `cp -r -T -- ${quoted(from)} ${quoted(to)}`),
+);
+const steps = (count: number) => fc.array(step, { minLength: count, maxLength: count });
 
 describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
-  let place: ComposeHome;
-  let host: LabHost;
-  let sandboxer: Sandboxer;
+  let bench: ChangesBench;
 
   beforeAll(async () => {
-    place = await openComposeHome(1);
-    host = place.lab.hosts[0]!;
-    await host.useDisk(256);
-    mkdirSync(join(place.home, 'snapshots'), { mode: 0o700 });
-    sandboxer = await Sandboxer.connect({ environment: place.variables });
+    bench = await ChangesBench.open();
   });
-  afterAll(async () => {
-    await sandboxer.close();
-    await place.lab.stop();
-    rmSync(place.home, { recursive: true, force: true });
-  });
-  afterEach(async () => {
-    await destroyEverything(sandboxer);
-    expect(host.baseEntries()).toEqual([]);
-  });
+  afterAll(() => bench[Symbol.asyncDispose]());
 
-  const create = () => sandboxer.create({ profile: place.profile, host: 'host1' });
-  const directoryOf = ({ id }: Sandbox) => `/tmp/sandboxer/${id}`;
-  const inside = async (sandbox: Sandbox, script: string) => {
-    const { stdout, stderr } = await host.run(['sh', '-ec', `cd ${directoryOf(sandbox)}; ${script}`]);
-    expect(stderr).toBe('');
-    return stdout;
+  const change = (place: Place, all: readonly string[]) =>
+    bench.inside(place, all.map((one) => `(${one}) 2>&1 || :`).join('\n'));
+  /** A workspace that has settled, and a whole snapshot of it. */
+  const begun = async (script: string) => {
+    const place = await bench.make();
+    await bench.inside(place, script);
+    await bench.settle();
+    return { place, base: await bench.capture(place) };
   };
-  const look = (sandbox: Sandbox) =>
-    inside(
-      sandbox,
-      `find . -printf '%P %y %m %Ts %n %l\\n' | sort; find . -type f -exec sha256sum {} + | sort`,
-    );
+  const entriesIn = async (record: SnapshotRecord) => record.sums.parts[0]!.entries;
+  /** It builds on the base, and what is restored of it is what is there. */
+  const expectChanges = async (place: Place, base: SnapshotRecord) => {
+    const changes = await bench.capture(place, base);
+    expect(changes.manifest.based_on).toBe(base.id);
+    expect(await bench.look(await bench.restore(changes, base))).toBe(await bench.look(place));
+    return changes;
+  };
 
-  it('is restored as the tree was', async () => {
-    const source = await create();
-    await inside(
-      source,
-      'mkdir d; echo one >d/one; echo two >d/two; head -c 3000000 /dev/urandom >large; sleep 2.1',
+  it('is the tree as it was, after any changes (property)', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        steps(60),
+        fc.array(steps(12), { minLength: 3, maxLength: 3 }),
+        async (before, after) => {
+          const place = await bench.make();
+          await change(place, before);
+          await bench.settle();
+          const base = await bench.capture(place);
+          for (const more of [[], ...after]) {
+            await change(place, more);
+            await expectChanges(place, base);
+          }
+        },
+      ),
+      { numRuns: 5, endOnFailure: true },
     );
-    const whole = await source.snapshot();
-    expect(whole.based_on).toBe(null);
-    await inside(source, 'echo three >d/three; rm d/one;');
-    const changed = await source.snapshot();
-    expect(changed.based_on).toBe(whole.snapshot_id);
-    const restored = await sandboxer.restore(changed.snapshot_id);
-    expect(await look(restored)).toBe(await look(source));
-  }, 120_000);
+  }, 240_000);
+
+  it('holds nothing but the top when nothing changed', async () => {
+    const { place, base } = await begun(
+      PLAIN_NAMES.map((one) => quoted(`./${one}`))
+        .map((one) => `mkdir -- ${one}; echo x >${one}/${one}`)
+        .join('\n'),
+    );
+    expect(await entriesIn(await expectChanges(place, base))).toBe(1);
+  });
+
+  it('has what lies in a directory that did not change, however it is called', async () => {
+    const all = STRANGE_NAMES.map((one) => quoted(`./d/${one}`));
+    const { place, base } = await begun(`mkdir d\n${all.map((one) => `echo x >${one}`).join('\n')}`);
+    await expectChanges(place, base);
+  });
+
+  it('sees a file that has its size and its time back', async () => {
+    const { place, base } = await begun('echo before >f');
+    await bench.inside(
+      place,
+      'touch -r f ../reference; echo after! >f; truncate -s 7 f; touch -r ../reference f',
+    );
+    await expectChanges(place, base);
+  });
+
+  it('reads again what was written within a tick of the whole one', async () => {
+    const place = await bench.make();
+    await bench.inside(place, 'echo x >f');
+    const base = await bench.capture(place);
+    expect(await entriesIn(await expectChanges(place, base))).toBe(2);
+  });
+
+  it('sees what is written by way of memory that was dirty before the whole one', async () => {
+    const compiled = await bench.host.run(['cc', '-x', 'c', '-o', '/usr/local/bin/map-file', '-'], MAP_FILE);
+    expect(compiled).toMatchObject({ exitCode: 0 });
+    const place = await bench.make();
+    await bench.inside(
+      place,
+      'echo a >f; map-file f </dev/null >/dev/null 2>&1 & while ! [ -e /run/dirty ]; do sleep 0.02; done',
+    );
+    await bench.settle();
+    const base = await bench.capture(place);
+    await bench.run('touch /run/again; while ! [ -e /run/done ]; do sleep 0.02; done');
+    expect(await bench.inside(place, 'cat f')).toBe('c\n');
+    await expectChanges(place, base);
+  });
+
+  it('keeps files of several names together, also where a directory took one of them away', async () => {
+    const { place, base } = await begun(
+      `mkdir d e f; echo one >d/one; ln d/one e/other; ln d/one 'f/end '; echo two >d/two; ln d/two e/two; echo x >e/x`,
+    );
+    await bench.inside(place, 'mv d g');
+    await expectChanges(place, base);
+    await bench.inside(place, 'mv g ../gone');
+    await expectChanges(place, base);
+  });
+
+  it('is a whole one where the host has no listing of the base, or one of another boot', async () => {
+    const { place, base } = await begun('echo x >f');
+    expect(
+      (await bench.capture(place, { ...base, id: 'snap-00000000zzzz' })).manifest.based_on,
+    ).toBeUndefined();
+    const other = await bench.capture(place);
+    const own = `${bench.statePath(place)}/snapshots`;
+    await bench.run(`mv ${own}/${other.id}.* ${own}/${other.id}.another-boot`);
+    const whole = await bench.capture(place, other);
+    expect(whole.manifest.based_on).toBeUndefined();
+    expect(await bench.look(await bench.restore(whole))).toBe(await bench.look(place));
+  });
+
+  it('is a whole one where a file system does not tell of every change', async () => {
+    for (const at of ['.', 'inside']) {
+      const place = await bench.make();
+      await bench.inside(place, `mkdir inside; mount -t tmpfs tmpfs ${at}; echo x >f`);
+      const base = await bench.capture(place);
+      const next = await bench.capture(place, base);
+      await bench.run(`umount "${place.directory}/${at}"`);
+      expect(next.manifest.based_on, at).toBeUndefined();
+    }
+  });
+
+  it('leaves nothing behind on the host but one listing', async () => {
+    const { place, base } = await begun('echo x >f');
+    await bench.capture(place, base);
+    const next = await bench.capture(place);
+    const left = (await bench.run(`ls "${bench.statePath(place)}/snapshots"`)).trim().split('\n');
+    expect(left).toEqual([expect.stringMatching(new RegExp(`^${next.id}\\.[0-9a-f-]{36}$`))]);
+  });
+
+  describe('while the tree is changed between the look and the reading', () => {
+    /** Does that in the moment before tar begins. */
+    const captureAround = async (place: Place, base: SnapshotRecord | null, script: string) => {
+      await bench.holdTar();
+      const taken = bench.capture(place, base).then(
+        (record) => ({ record, error: null }),
+        (error: unknown) => ({ record: null, error }),
+      );
+      await bench.untilTar();
+      await bench.inside(place, script);
+      await bench.letTar();
+      return taken;
+    };
+    const namesOf = async (record: SnapshotRecord, base: SnapshotRecord) =>
+      bench.inside(await bench.restore(record, base), 'find . | sort');
+
+    it('follows no link that takes the place of a directory', async () => {
+      const { place, base } = await begun('mkdir -p d/e; echo mine >d/e/passwd; echo x >d/y');
+      await bench.inside(place, 'echo changed >d/e/passwd');
+      const swap = 'mv d ../aside-$$; ln -s /etc d; mkdir -p e; ln -s /etc e/f';
+      const { record } = await captureAround(place, base, swap);
+      const restored = await bench.restore(record!, base);
+      expect(await bench.inside(restored, 'cat d/e/passwd d/passwd e/f/passwd 2>/dev/null || :')).not.toMatch(
+        /root/,
+      );
+    });
+
+    it('says so where a directory gave way to a file, and keeps what it was where it went', async () => {
+      const { place, base } = await begun('mkdir -p d; echo x >d/x; echo y >d/y');
+      await bench.inside(place, 'echo yy >d/y');
+      const { error } = await captureAround(place, base, 'mv d z; echo file >d');
+      expect(error).toMatchObject({
+        kind: 'transient',
+        message: expect.stringMatching(/d went while it was read/),
+      });
+      await bench.inside(place, 'rm d; mv z d');
+      const { record } = await captureAround(place, base, 'rm -r d');
+      expect(await namesOf(record!, base)).toBe('.\n./d\n./d/x\n');
+    });
+
+    it('knows what was elsewhere while the whole one was read', async () => {
+      const place = await bench.make();
+      await bench.inside(place, 'mkdir d e; echo x >d/x; echo y >e/y; ln e/y e/z');
+      await bench.settle();
+      const { record: base } = await captureAround(place, null, 'mv d ../away; mv e/y ../y');
+      await bench.inside(place, 'mv ../away d; mv ../y e/y');
+      await expectChanges(place, base!);
+    });
+
+    it('knows what was there only while the whole one was read', async () => {
+      const place = await bench.make();
+      await bench.inside(place, 'mkdir d; echo x >d/x');
+      await bench.settle();
+      const { record: base } = await captureAround(place, null, 'echo short >d/short; mkdir e; echo y >e/y');
+      await bench.inside(place, 'rm d/short; rm -r e');
+      await expectChanges(place, base!);
+    });
+  });
 });
