@@ -124,22 +124,24 @@ async function baseFor(engine: EngineContext, record: SandboxRecord): Promise<Sn
   return found.base;
 }
 
-/** A snapshot counts from here on, and the sandbox was active. */
+/** A snapshot counts from here on, and the sandbox was active. False when what it builds on is gone. */
 async function recordSnapshot(
   engine: EngineContext,
   record: SandboxRecord,
   snapshot: SnapshotRecord,
-): Promise<void> {
+): Promise<boolean> {
+  let isRecorded = false;
   const decide = (current: SandboxRecord) => {
     if (!isSame(current, record)) throw ended(record);
     return { patch: { lastActivityAtMs: engine.clock.nowMs() } };
   };
   await commitChange(engine, record.id, decide, {
     async alongside(transaction) {
-      if (!(await transaction.insertSnapshot(snapshot))) throw new BaseGone();
-      return true;
+      isRecorded = await transaction.insertSnapshot(snapshot);
+      return isRecorded;
     },
   });
+  return isRecorded;
 }
 
 interface Order {
@@ -176,7 +178,7 @@ async function capture(order: Order, base: SnapshotRecord | null): Promise<Snaps
   };
   try {
     await (lives ?? refuseIfEnded(engine, extension, record, signal));
-    await recordSnapshot(engine, record, snapshot);
+    if (!(await recordSnapshot(engine, record, snapshot))) throw new BaseGone();
     return snapshot;
   } catch (error) {
     await engine.snapshots.remove(id);

@@ -13,6 +13,7 @@ import type { SnapshotRecord } from '../../src/ports/snapshot-archives.ts';
 import type { LabHost } from '../lab/host.ts';
 import { type Lab, startLab } from '../lab/lab.ts';
 import { hostOf } from '../standins/compose-harness.ts';
+import { HeldTar } from '../standins/held-tar.ts';
 import { sampleSnapshot } from '../standins/sample-record.ts';
 import { NO_ABORT } from './archive-bench.ts';
 
@@ -26,16 +27,9 @@ find . -type f -print0 | sort -z | xargs -0r sha256sum -z | tr '\\0' '|'
 /** The names of files that have several. */
 const LINKS = `find . -type f -links +1 -printf '%i %p\\0'`;
 
-/** Before the host's own in its PATH. */
-const TAR = `#!/bin/sh
-case "$*" in *--version*) ;; *)
-  if [ -e /run/hold-tar ]; then touch /run/tar-waits; while [ -e /run/hold-tar ]; do sleep 0.02; done; fi ;;
-esac
-exec /usr/bin/tar "$@"
-`;
-
 export class ChangesBench {
   readonly host: LabHost;
+  readonly tar: HeldTar;
   readonly archives;
   readonly directory = mkdtempSync(join(tmpdir(), 'sbx-changes-'));
   readonly #lab: Lab;
@@ -46,6 +40,7 @@ export class ChangesBench {
   private constructor(lab: Lab) {
     this.#lab = lab;
     this.host = lab.hosts[0]!;
+    this.tar = new HeldTar(this.host);
     this.archives = createSnapshotArchives(join(this.directory, 'snapshots'));
     this.#links = createHostLinks({
       directory: join(this.directory, 'links'),
@@ -61,7 +56,7 @@ export class ChangesBench {
     const lab = await startLab({ hosts: 1, engines: false });
     await lab.hosts[0]!.useDisk(256);
     const bench = new ChangesBench(lab);
-    await bench.host.run(['sh', '-c', 'cat >/usr/local/bin/tar && chmod 755 /usr/local/bin/tar'], TAR);
+    await bench.tar.install();
     return bench;
   }
 
@@ -93,19 +88,6 @@ export class ChangesBench {
 
   inside(place: Place, script: string): Promise<string> {
     return this.run(`cd "${place.directory}"\n${script}`);
-  }
-
-  /** From now on no workspace is read until `letTar`. */
-  async holdTar(): Promise<void> {
-    await this.run('rm -f /run/tar-waits; touch /run/hold-tar');
-  }
-
-  async untilTar(): Promise<void> {
-    await this.run('while ! [ -e /run/tar-waits ]; do sleep 0.02; done');
-  }
-
-  async letTar(): Promise<void> {
-    await this.run('rm -f /run/hold-tar');
   }
 
   /** Until nothing of it could change without its times changing too. */

@@ -155,8 +155,9 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
 
   it('keeps files of several names together, also where a directory took one of them away', async () => {
     const { place, base } = await begun(
-      `mkdir d e f; echo one >d/one; ln d/one e/other; ln d/one 'f/end '; echo two >d/two; ln d/two e/two; echo x >e/x`,
+      `mkdir d e f; echo one >d/one; ln d/one e/other; ln d/one 'f/end '; echo two >d/two; ln d/two e/two; echo x >e/x; echo z >z; ln z 'z '`,
     );
+    await expectChanges(place, base);
     await bench.inside(place, 'mv d g');
     await expectChanges(place, base);
     await bench.inside(place, 'mv g ../gone');
@@ -198,14 +199,14 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
   describe('while the tree is changed between the look and the reading', () => {
     /** Does that in the moment before tar begins. */
     const captureAround = async (place: Place, base: SnapshotRecord | null, script: string) => {
-      await bench.holdTar();
+      await bench.tar.hold();
       const taken = bench.capture(place, base).then(
         (record) => ({ record, error: null }),
         (error: unknown) => ({ record: null, error }),
       );
-      await bench.untilTar();
+      await bench.tar.untilHeld();
       await bench.inside(place, script);
-      await bench.letTar();
+      await bench.tar.letGo();
       return taken;
     };
     const namesOf = async (record: SnapshotRecord, base: SnapshotRecord) =>
