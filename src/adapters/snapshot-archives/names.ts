@@ -32,6 +32,11 @@ export class Names {
     return this.#path?.[path.length] === SLASH && this.#path.subarray(0, path.length).equals(path);
   }
 
+  /** What nobody asked for is in order too. */
+  finish(): void {
+    while (this.#path !== null) this.#next();
+  }
+
   #next(): void {
     const end = this.#bytes.indexOf(NUL, this.#at);
     if (end === -1 && this.#at < this.#bytes.length) throw new Damage('its names end in the middle');

@@ -92,6 +92,7 @@ export class Overlay implements Pick<TarReader, 'peek' | 'take' | 'content'> {
       if (order < 0 && this.#unchanged.has(kept)) return this.#base;
       await this.#base.take();
     }
+    if (changed === null) this.#unchanged.finish();
     return this.#changes;
   }
 }

@@ -148,6 +148,7 @@ class PartEntries {
       this.#bytes += entry.sizeBytes;
       return entry;
     }
+    this.#unchanged?.finish();
     return null;
   }
 
