@@ -38,11 +38,9 @@ paths() { sed -z "s/$mark.*//" "$@"; }
 changes() {
   [ -n "$base" ] && [ -s "$old" ] && ready && list -printf "%p//$facts" || return 1
   comm -z -12 "$old" new >same && comm -z -3 "$old" new >other || return 1
-  : >strange
-  [ "$(wc -c <all)" = "$(wc -c <new)" ] || grep -a -z -v "$plain$mark" all >strange
+  grep -a -z -v "$plain$mark" all >strange
   # What became of one name of a file is not seen at its others: of such a file all are read, or none.
-  cat other strange |
-    sed -z -n "/$mark~*d,/d; /$mark~*[^,],1,/d; s/^.*$mark~*\\([^,],[0-9]*,[0-9]*,[0-9]*,\\).*/$mark\\1/p" |
+  sed -z -n "/$mark~*d,/d; /$mark~*[^,],1,/d; s/^.*$mark~*\\([^,],[0-9]*,[0-9]*,[0-9]*,\\).*/$mark\\1/p" other strange |
     tr '\\0' '\\n' >links || return 1
   : >linked
   if [ -s links ]; then grep -a -z -F -f links same >linked; grep -a -z -v -F -f links same >alone; mv alone same; fi
