@@ -59,7 +59,7 @@ function backRatio({ series }: Rounds): number {
   return medianRatio(of(PLAIN_BACK), added);
 }
 
-/** Some files that hold one per cent of all bytes, the same ones each time. */
+/** Neighbouring files that hold one per cent of all bytes, the same ones each time. */
 function changingFiles(directory: string): readonly { readonly path: string; readonly bytes: number }[] {
   const files = readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -67,9 +67,8 @@ function changingFiles(directory: string): readonly { readonly path: string; rea
     .sort()
     .map((path) => ({ path, bytes: statSync(path).size }));
   let left = files.reduce((sum, { bytes }) => sum + bytes, 0) / 100;
-  const step = 7; // from all over the tree
   return files
-    .filter(({ bytes }, index) => index % step === 0 && bytes <= CHANGED_FILE_BYTES_MAX)
+    .filter(({ bytes }) => bytes <= CHANGED_FILE_BYTES_MAX)
     .filter(({ bytes }) => {
       left -= bytes;
       return left > 0;

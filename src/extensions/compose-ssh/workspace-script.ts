@@ -37,15 +37,18 @@ list() {
 paths() { sed -z "s/$mark.*//" "$@"; }
 changes() {
   [ -n "$base" ] && [ -s "$old" ] && ready && list -printf "%p//$facts" || return 1
-  comm -z -12 "$old" new >same && comm -z -3 "$old" new >other || return 1
+  comm -z -12 "$old" new | paths >keep && comm -z -3 "$old" new >other || return 1
   grep -a -z -v "$plain$mark" all >strange
   # What became of one name of a file is not seen at its others: of such a file all are read, or none.
   sed -z -n "/$mark~*d,/d; /$mark~*[^,],1,/d; s/^.*$mark~*\\([^,],[0-9]*,[0-9]*,[0-9]*,\\).*/$mark\\1/p" other strange |
     tr '\\0' '\\n' >links || return 1
   : >linked
-  if [ -s links ]; then grep -a -z -F -f links same >linked; grep -a -z -v -F -f links same >alone; mv alone same; fi
+  if [ -s links ]; then
+    comm -z -12 "$old" new | grep -a -z -F -f links >linked
+    comm -z -12 "$old" new | grep -a -z -v -F -f links | paths >keep || return 1
+  fi
   # The directories that lead to what is read are not left, so that what is left are whole trees.
-  paths same >keep && { printf '.\\0'; sed -z -n 's/^\\t//p' other | paths - linked strange; } |
+  { printf '.\\0'; sed -z -n 's/^\\t//p' other | paths - linked strange; } |
     sed -z -n -e ':up' -e 'p;s/\\x01[^\\x01]*$//;t up' | sort -z -u >take || return 1
   comm -z -23 keep take | tr '\\001\\0' '/\\n' >leave || return 1
   # A changed directory too: one that is gone when its turn comes shall not take with it what is in it.
