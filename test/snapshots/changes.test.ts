@@ -188,6 +188,45 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
     }
   });
 
+  it('is right whatever tools the host has, one missing or all of another kind', async () => {
+    const tools = [
+      'find',
+      'sort',
+      'comm',
+      'sed',
+      'join',
+      'stat',
+      'touch',
+      'sync',
+      'timeout',
+      'tr',
+      'grep',
+      'wc',
+    ];
+    const place = await bench.make();
+    await bench.inside(place, 'mkdir d; echo x >d/x; echo y >d/y');
+    await bench.settle();
+    for (const those of [...tools.map((tool) => [tool]), tools]) {
+      for (const program of ['/bin/busybox', '/bin/false']) {
+        const put = those.map((tool) => `ln -s ${program} /usr/local/bin/${tool}`).join('; ');
+        const before = await bench.capture(place);
+        await bench.run(put);
+        const base = await bench.capture(place);
+        await bench.inside(place, 'date +%N >d/x');
+        const changes = await bench.capture(place, before);
+        await bench.run(`cd /usr/local/bin; rm ${those.join(' ')}`);
+        for (const [record, on] of [
+          [base, null],
+          [changes, changes.manifest.based_on ? before : null],
+        ] as const)
+          expect(
+            await bench.inside(await bench.restore(record, on), 'find . | sort | tr "\\n" " "'),
+            `${those} ${program}`,
+          ).toBe('. ./d ./d/x ./d/y ');
+      }
+    }
+  }, 120_000);
+
   it('leaves nothing behind on the host but one listing', async () => {
     const { place, base } = await begun('echo x >f');
     await bench.capture(place, base);

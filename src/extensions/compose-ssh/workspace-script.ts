@@ -29,32 +29,37 @@ plain="^[^$odd]*[^$odd ]"
 ready() {
   [ -n "$went" ] || { echo ready; read -r went; went=yes; }
 }
+# No step's failure may look like a shorter list: what is on none is neither read nor kept.
 list() {
-  (cd -P -- "$dir" && exec find . "$@" 2>"$work/said") | tr '/\\001' '\\001\\002' >all || return 1
-  [ ! -s said ] || ! grep -q -v ': No such file or directory$' said || return 1
-  grep -a -z "$plain$mark" all | sort -z >new && [ -s new ]
+  { (cd -P -- "$dir" && exec find . "$@" 2>"$work/said"); echo "$?" >found; } | tr '/\\001' '\\001\\002' >all || return 1
+  read -r found <found && [ "$found" -le 1 ] || return 1
+  lines said -v ': No such file or directory$' >rest && [ ! -s rest ] || return 1
+  lines all -z "$plain$mark" >some && sort -z some >new && [ -s new ]
+}
+# Lines of a file, also none.
+lines() {
+  file=$1; shift
+  grep -a "$@" "$file"
+  [ "$?" -le 1 ]
 }
 paths() { sed -z "s/$mark.*//" "$@"; }
 changes() {
   [ -n "$base" ] && [ -s "$old" ] && ready && list -printf "%p//$facts" || return 1
-  comm -z -12 "$old" new | paths >keep && comm -z -3 "$old" new >other || return 1
-  grep -a -z -v "$plain$mark" all >strange
+  comm -z -12 "$old" new >same && comm -z -3 "$old" new >other && lines all -z -v "$plain$mark" >strange || return 1
   # What became of one name of a file is not seen at its others: of such a file all are read, or none.
-  sed -z -n "/$mark~*d,/d; /$mark~*[^,],1,/d; s/^.*$mark~*\\([^,],[0-9]*,[0-9]*,[0-9]*,\\).*/$mark\\1/p" other strange |
-    tr '\\0' '\\n' >links || return 1
-  : >linked
+  sed -z -n "/$mark~*d,/d; /$mark~*[^,],1,/d; s/^.*$mark~*\\([^,],[0-9]*,[0-9]*,[0-9]*,\\).*/$mark\\1/p" other strange >several &&
+    tr '\\0' '\\n' <several >links && : >linked || return 1
   if [ -s links ]; then
-    comm -z -12 "$old" new | grep -a -z -F -f links >linked
-    comm -z -12 "$old" new | grep -a -z -v -F -f links | paths >keep || return 1
+    lines same -z -F -f links >linked && lines same -z -v -F -f links >alone && mv alone same || return 1
   fi
-  # The directories that lead to what is read are not left, so that what is left are whole trees.
-  { printf '.\\0'; sed -z -n 's/^\\t//p' other | paths - linked strange; } |
-    sed -z -n -e ':up' -e 'p;s/\\x01[^\\x01]*$//;t up' | sort -z -u >take || return 1
-  comm -z -23 keep take | tr '\\001\\0' '/\\n' >leave || return 1
+  # The directories that lead to what is new or gone are not left, so that what is left are whole trees.
+  sed -z 's/^\\t//' other >fresh && paths same >keep && paths fresh linked strange >some && printf '.\\0' >>some &&
+    sed -z -n -e ':up' -e 'p;s/\\x01[^\\x01]*$//;t up' some >ways && sort -z -u ways >take &&
+    comm -z -23 keep take >left && tr '\\001\\0' '/\\n' <left >leave || return 1
   # A changed directory too: one that is gone when its turn comes shall not take with it what is in it.
-  sed -z -n "s/^\\t\\(.*\\)\${mark}d,.*/\\1/p" other >before && sed -z -n "s/^\\([^\\t].*\\)$mark~*d,.*/\\1/p" other |
-    comm -z -12 - before | sort -z -m -u - keep | tr '\\001' / | sed -z '/^\\.$/d; s|^\\./||' >unchanged || return 1
-  [ "$(wc -c <unchanged)" -le "$most" ]
+  sed -z -n "s/^\\t\\(.*\\)\${mark}d,.*/\\1/p" other >after && sed -z -n "s/^\\([^\\t].*\\)$mark~*d,.*/\\1/p" other >before &&
+    comm -z -12 before after >both && sort -z -m -u both keep >told && tr '\\001' / <told >names &&
+    sed -z '/^\\.$/d; s|^\\./||' names >unchanged && [ "$(wc -c <unchanged)" -le "$most" ]
 }
 # Of writes by way of memory that is shared with a file, only the first since it was written out changes its times.
 whole() {
@@ -62,7 +67,7 @@ whole() {
   tar --sort=name --version >/dev/null 2>&1 || return 1
   : >began && touch -r began -d '-2 seconds' since && timeout 30 sync -f "$dir" || return 1
   list -newercm "$work/since" -printf "%p//~$facts" -o -printf "%p//$facts" || return 1
-  ! grep -a -q -v -z "$mark~*[^,],[0-9]*,$(stat -c %d "$dir")," all
+  device=$(stat -c %d "$dir") && lines all -z -v "$mark~*[^,],[0-9]*,$device," >rest && [ ! -s rest ]
 }
 pack() { LC_ALL=C.UTF-8 tar -cf - "$@" -C "$dir" .; }
 keep() {
