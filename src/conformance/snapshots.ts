@@ -20,6 +20,7 @@ async function captureAll(bench: Bench, made: Made): Promise<readonly HeldPart[]
     for await (const chunk of await open(NO_ABORT)) chunks.push(Uint8Array.from(chunk));
     held.push({ part, chunks });
   }
+  await capture.end?.();
   return held;
 }
 

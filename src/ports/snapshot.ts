@@ -8,7 +8,7 @@ export interface CapturedPart {
   readonly part: SnapshotPart;
   /**
    * The content as a tar stream whose first entry is the top directory, read once and to its end, while the sandbox runs
-   * on. Rejects (ExtensionError, here or while it is read) when the content cannot be had completely.
+   * on. Rejects (ExtensionError; here, while it is read, or from `end`) when the content cannot be had completely.
    */
   open(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /**
@@ -36,7 +36,8 @@ export interface Capture {
   readonly notCaptured: readonly string[];
   /**
    * Called once all parts were read, or will not be. Lets go of what was held for the capture; rejects (ExtensionError) when it
-   * could not be held until now, so that the parts are not of one moment. After an abort it may reject with anything.
+   * could not be held until now, so that the parts are not of one moment, or when a part was not complete. After an abort it may
+   * reject with anything.
    */
   end?(): Promise<void>;
 }

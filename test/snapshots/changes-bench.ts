@@ -118,6 +118,7 @@ export class ChangesBench {
       const manifest = { ...whole, ...(isChanges ? { based_on: base!.id } : {}) };
       const part = { part: { kind: 'workspace' }, isChanges, open: async () => reader.content() } as const;
       const written = await this.archives.write(manifest, [part], NO_ABORT);
+      await reader.end();
       return { ...sampleSnapshot(0), ...written, id, manifest };
     } finally {
       reader.stop();

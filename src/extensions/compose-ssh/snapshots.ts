@@ -36,8 +36,8 @@ async function captured(
     throw new ExtensionError('transient', 'The stack has no containers any more.');
   const hold = isHeld ? await holdStack(client, place, pauseMaxS, signal) : null;
   const end = async () => {
-    reader?.stop();
     await hold?.release();
+    await reader?.end();
   };
   try {
     const isChanges = (early ?? (await reader?.begin())) === true;

@@ -10,12 +10,21 @@ const NEWLINE = 0x0a;
 /** Some files changed while they were read: of a sandbox that runs on, nothing else can be expected. */
 const FILES_CHANGED = 1;
 
+/** What a tar stream ends with, at least. */
+const TAR_END_BYTES = 1_024;
+
+function isTarEnd(bytes: Buffer): boolean {
+  const end = bytes.subarray(-TAR_END_BYTES);
+  return end.length === TAR_END_BYTES && end.every((byte) => byte === 0);
+}
+
 export class WorkspaceReader {
   readonly #process: HostProcess;
   readonly #said: () => string;
   readonly #chunks: AsyncIterator<Buffer>;
   #chunk: Buffer = Buffer.alloc(0);
   #isReady = false;
+  #isRead = false;
 
   constructor(process: HostProcess) {
     this.#process = process;
@@ -36,17 +45,27 @@ export class WorkspaceReader {
     return (await this.#line()) === 'changes';
   }
 
-  /** A tar stream, once it has begun. Rejects at its end when it is not complete. */
+  /** A tar stream, once it has begun. Whether it is complete is known once `end` resolves, if not before. */
   async *content(): AsyncGenerator<Uint8Array> {
+    let last: Buffer = this.#chunk;
     try {
-      if (this.#chunk.length > 0) yield this.#chunk;
-      for (let next = await this.#chunks.next(); !next.done; next = await this.#chunks.next())
+      if (last.length > 0) yield last;
+      for (let next = await this.#chunks.next(); !next.done; next = await this.#chunks.next()) {
+        last = next.value.length < TAR_END_BYTES ? Buffer.concat([last, next.value]) : next.value;
         yield next.value;
-      const exitCode = await this.#process.exit;
-      if (exitCode > FILES_CHANGED) throw this.#error(exitCode);
+      }
+      this.#isRead = true;
+      if (!isTarEnd(last)) await this.end();
     } finally {
-      this.stop();
+      if (!this.#isRead) this.stop();
     }
+  }
+
+  /** What the host still has to do, if all was read. Rejects when that was not complete. Safe to repeat. */
+  async end(): Promise<void> {
+    if (!this.#isRead) return this.stop();
+    const exitCode = await this.#process.exit;
+    if (exitCode > FILES_CHANGED) throw this.#error(exitCode);
   }
 
   /** Safe to repeat. */

@@ -23,7 +23,7 @@ dir=$1/$2 own=$1/.sandboxer/$2/snapshots work=$1/.sandboxer/$2/snapshots/$3.work
 read -r boot </proc/sys/kernel/random/boot_id
 old=$own/$base.$boot
 facts='%y,%n,%D,%i,%C@,%T@,%s,%m,%U,%G\\0'
-mark=$(printf '\\001\\001') odd=$(printf '\\002-\\037\\\\\\177')
+mark=$(printf '\\001\\001') odd=$(printf '\\002-\\037\\\\\\177') two=$(printf '\\002')
 # Names that tar tells, and takes from a file, as they are. What has another one is always read.
 plain="^[^$odd]*[^$odd ]"
 ready() {
@@ -65,15 +65,22 @@ changes() {
 whole() {
   case $(stat -f -c %T "$dir") in ext2/ext3 | xfs | btrfs) ;; *) return 1 ;; esac
   tar --sort=name --version >/dev/null 2>&1 || return 1
-  : >began && touch -r began -d '-2 seconds' since && timeout 30 sync -f "$dir" || return 1
-  list -newercm "$work/since" -printf "%p//~$facts" -o -printf "%p//$facts" || return 1
-  device=$(stat -c %d "$dir") && lines all -z -v "$mark~*[^,],[0-9]*,$device," >rest && [ ! -s rest ]
+  : >began && touch -r began -d '-2 seconds' since && timeout 30 sync -f "$dir"
 }
 pack() { LC_ALL=C.UTF-8 tar -cf - "$@" -C "$dir" .; }
+# The listing of what was read. Whatever changed since before the reading is marked: it may have changed after it.
 keep() {
+  list -newercm "$work/since" -printf "%p//~$facts" -o -printf "%p//$facts" || return 1
+  device=$(stat -c %d "$dir") && lines all -z -v "$mark~*[^,],[0-9]*,$device," >rest && [ ! -s rest ] || return 1
+  tr '\\n/' '\\0\\001' <index | sed -z 's/\\x01$//' >told && lines told -z "$plain$" >some && sort -z some >read || return 1
+  sed -z "s/$mark/\\x02/" new >fields && join -z -t "$two" fields read >joined && sed -z "s/\\x02/$mark/" joined >same || return 1
+  # A directory that was moved and its parent changed; what is in it did not, and was elsewhere.
+  lines new -z "$mark~d," >some && paths some >changed &&
+    sed -z -n 's/^\\(.*\\)\\x01[^\\x01]*$/\\1\\x02&\\x01/p' changed >some && sort -z -t "$two" -k 1,1 some >ways &&
+    join -z -t "$two" -o 1.2 ways changed >moved && tr '\\0' '\\n' <moved >below || return 1
+  if [ -s below ]; then lines same -z -v -F -f below >kept && mv kept same || return 1; fi
   find "$own" -mindepth 1 -maxdepth 1 \\( -type f -o -mmin +1440 \\) -exec rm -rf -- {} +
-  tr '\\n/' '\\0\\001' <index | sed -z 's/\\x01$//' | grep -a -z "$plain$" | sort -z >read &&
-    sed -z "s/$mark/\\x02/" new | join -z -t "$(printf '\\002')" - read | sed -z "s/\\x02/$mark/" >kept && mv -- kept "$own/$id.$boot"
+  mv -- same "$own/$id.$boot"
 }
 how=plain
 if [ -n "$boot" ] && { [ -d "$own" ] || mkdir -- "$own"; } && mkdir -- "$work" && cd -- "$work"; then
@@ -93,7 +100,7 @@ case $how in
 esac
 code=$?
 exec >&-
-[ "$how" != whole ] || [ "$code" -gt 1 ] || keep
+[ "$how" != whole ] || [ "$code" -gt 1 ] || keep 2>/dev/null
 cd / && rm -rf -- "$work"
 exit "$code"
 `;
