@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { shell } from '../kit/files.ts';
 import { type Contender, type Rounds, ratioBetween, runRounds } from '../kit/rounds.ts';
 import { atLeast, atMost, type Bench, type Row, resultOf, told } from '../kit/row.ts';
@@ -22,6 +23,8 @@ const PLAIN_BACK = 'zstd -dc | ssh (shared connection) tar -x';
 /** Some 340 MB: programs, texts and many small files. */
 const MIXED_FILES = join(import.meta.dirname, '..', '..', 'node_modules');
 /** Files of which many make one per cent. */
+/** What was written just before a snapshot is read again by the next one. */
+const SETTLED_MS = 2_500;
 const DISK_MIB = 3_000;
 const CHANGED_FILE_BYTES_MAX = 256 * 1024;
 
@@ -157,6 +160,7 @@ export const g27: Row = {
       rmSync(file);
       return tookMs;
     };
+    await sleep(SETTLED_MS);
     const back = await wayBack(place, kept);
     const rounds = await runRounds(
       [
