@@ -226,6 +226,23 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
     }
   }, 120_000);
 
+  it('is not made where tar could not read everything, whether its stream shows that or not', async () => {
+    const { place, base } = await begun('echo x >f');
+    await bench.inside(place, 'echo y >f');
+    for (const script of ['/usr/bin/tar "$@"', '/usr/bin/tar "$@" | head -c 3000', ':']) {
+      const tar = `case "$*" in *--version*) exec /usr/bin/tar "$@" ;; esac; ${script}; echo 'no luck' >&2; exit 2`;
+      await bench.host.run(['sh', '-c', 'cat >/usr/local/bin/tar'], `#!/bin/sh\n${tar}\n`);
+      for (const on of [null, base]) {
+        await expect(bench.capture(place, on), `${script} ${on?.id}`).rejects.toMatchObject({
+          kind: 'transient',
+          message: expect.stringMatching(/Reading the workspace failed: no luck/),
+        });
+      }
+    }
+    await bench.tar.install();
+    await expectChanges(place, base); // no listing of what failed has taken the place of the base's
+  });
+
   it('leaves nothing behind on the host but one listing', async () => {
     const { place, base } = await begun('echo x >f');
     await bench.capture(place, base);
