@@ -291,32 +291,42 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
       expect(await namesOf(record!, base)).toBe('.\n./d\n./d/x\n');
     });
 
-    it('knows what was elsewhere while the whole one was read', async () => {
+    const surrounded = async (script: string, before: string, after: string) => {
       const place = await bench.make();
-      await bench.inside(place, 'mkdir d e; echo x >d/x; echo y >e/y; ln e/y e/z');
+      await bench.inside(place, script);
       await bench.settle();
-      const { record: base } = await captureAround(place, null, 'mv d ../away; mv e/y ../y');
-      await bench.inside(place, 'mv ../away d; mv ../y e/y');
-      await expectChanges(place, base!);
+      await bench.tar.surround(place.directory, before, after);
+      const base = await bench.capture(place);
+      await bench.tar.install();
+      return { place, base };
+    };
+
+    it('knows what was elsewhere while the whole one was read', async () => {
+      const script = 'mkdir -p d/in e; echo x >d/in/x; echo y >e/y; ln e/y e/z';
+      const { place, base } = await surrounded(
+        script,
+        'mv d ../away; mv e/y ../y',
+        'mv ../away d; mv ../y e/y',
+      );
+      await expectChanges(place, base);
     });
 
     it('knows what stood in the place of another while the whole one was read', async () => {
-      const place = await bench.make();
-      await bench.inside(place, 'mkdir -p d/in e/in f; echo d >d/in/x; echo e >e/in/x; echo f >f/x');
-      await bench.settle();
       const swap = 'mv d t; mv e d; mv t e';
-      const { record: base } = await captureAround(place, null, swap);
-      await bench.inside(place, swap);
-      expect(await entriesIn(await expectChanges(place, base!))).toBeGreaterThan(4);
+      const script = 'mkdir -p d/in e/in f; echo d >d/in/x; echo e >e/in/x; echo f >f/x';
+      const { place, base } = await surrounded(script, swap, swap);
+      expect(await entriesIn(await expectChanges(place, base))).toBe(7);
     });
 
-    it('knows what was there only while the whole one was read', async () => {
-      const place = await bench.make();
-      await bench.inside(place, 'mkdir d; echo x >d/x');
-      await bench.settle();
-      const { record: base } = await captureAround(place, null, 'echo short >d/short; mkdir e; echo y >e/y');
-      await bench.inside(place, 'rm d/short; rm -r e');
-      await expectChanges(place, base!);
+    it('knows what was there, or was otherwise, only while the whole one was read', async () => {
+      const script = 'mkdir d; echo x >d/x; echo y >d/y; echo z >d/z';
+      const before = 'echo short >d/short; mkdir e; echo y >e/y; echo other >d/y';
+      const { place, base } = await surrounded(
+        script,
+        before,
+        'rm d/short; rm -r e; echo y >d/y; echo late >d/z',
+      );
+      await expectChanges(place, base);
     });
   });
 });

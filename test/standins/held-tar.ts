@@ -20,6 +20,13 @@ export class HeldTar {
     await this.#host.run(['sh', '-c', 'cat >/usr/local/bin/tar && chmod 755 /usr/local/bin/tar'], TAR);
   }
 
+  /** From now on the first script is run in `directory` before anything is read, and the second one after it. */
+  async surround(directory: string, before: string, after: string): Promise<void> {
+    const around = `cd '${directory}'\n${before}\ncd /\n/usr/bin/tar "$@"\ncode=$?\ncd '${directory}'\n${after}\nexit "$code"\n`;
+    const tar = `#!/bin/sh\ncase "$*" in *--version*) exec /usr/bin/tar "$@" ;; esac\n${around}`;
+    await this.#host.run(['sh', '-c', 'cat >/usr/local/bin/tar'], tar);
+  }
+
   /** From now on nothing is read until `letGo`. */
   async hold(): Promise<void> {
     await this.#host.run(['sh', '-c', 'rm -f /run/tar-waits; touch /run/hold-tar']);

@@ -10,21 +10,21 @@
  *
  * A listing has a line for each entry: its path, two slashes, and what changes when it does; slashes are bytes 1, so that lines and
  * paths are in the order of `compareInTree`. In that of a whole one a ~ stands at what may change again within a tick of the clock.
- * It counts during one boot of the machine, whose crash takes times and contents back apart, and holds only what was read then:
- * what was elsewhere meanwhile looks unchanged when it is back.
+ * It is made after the reading, and counts during one boot of the machine, whose crash takes times and contents back apart.
  *
  * Only find and tar meet what containers write, and both go from directory to directory and follow no link, whatever appears on
  * their way. So tar is told what to leave, not what to take.
  */
 export const READ_WORKSPACE = `
 export LC_ALL=C
+unset TAR_OPTIONS
 umask 077
 dir=$1/$2 own=$1/.sandboxer/$2/snapshots work=$1/.sandboxer/$2/snapshots/$3.work id=$3 base=$4 most=$5
 read -r boot </proc/sys/kernel/random/boot_id
 old=$own/$base.$boot
 facts='%y,%n,%D,%i,%C@,%T@,%s,%m,%U,%G\\0'
 mark=$(printf '\\001\\001') odd=$(printf '\\002-\\037\\\\\\177') two=$(printf '\\002')
-# Names that tar tells, and takes from a file, as they are. What has another one is always read.
+# Names that tar takes from a file as they are. What has another one is always read.
 plain="^[^$odd]*[^$odd ]"
 ready() {
   [ -n "$went" ] || { echo ready; read -r went; went=yes; }
@@ -72,15 +72,13 @@ pack() { LC_ALL=C.UTF-8 tar -cf - "$@" -C "$dir" .; }
 keep() {
   list -newercm "$work/since" -printf "%p//~$facts" -o -printf "%p//$facts" || return 1
   device=$(stat -c %d "$dir") && lines all -z -v "$mark~*[^,],[0-9]*,$device," >rest && [ ! -s rest ] || return 1
-  tr '\\n/' '\\0\\001' <index | sed -z 's/\\x01$//' >told && lines told -z "$plain$" >some && sort -z some >read || return 1
-  sed -z "s/$mark/\\x02/" new >fields && join -z -t "$two" fields read >joined && sed -z "s/\\x02/$mark/" joined >same || return 1
   # A directory that was moved and its parent changed; what is in it did not, and was elsewhere.
   lines new -z "$mark~d," >some && paths some >changed &&
     sed -z -n 's/^\\(.*\\)\\x01[^\\x01]*$/\\1\\x02&\\x01/p' changed >some && sort -z -t "$two" -k 1,1 some >ways &&
     join -z -t "$two" -o 1.2 ways changed >moved && tr '\\0' '\\n' <moved >below || return 1
-  if [ -s below ]; then lines same -z -v -F -f below >kept && mv kept same || return 1; fi
+  if [ -s below ]; then lines new -z -v -F -f below >same && mv same new || return 1; fi
   find "$own" -mindepth 1 -maxdepth 1 \\( -type f -o -mmin +1440 \\) -exec rm -rf -- {} +
-  mv -- same "$own/$id.$boot"
+  mv -- new "$own/$id.$boot"
 }
 how=plain
 if [ -n "$boot" ] && { [ -d "$own" ] || mkdir -- "$own"; } && mkdir -- "$work" && cd -- "$work"; then
@@ -93,7 +91,7 @@ case $how in
     pack --sort=name --anchored --no-wildcards --exclude-from=leave -C "$work" unchanged ;;
   whole)
     echo whole
-    pack --sort=name -v --index-file=index --quoting-style=escape ;;
+    pack --sort=name ;;
   *)
     echo whole
     pack ;;
