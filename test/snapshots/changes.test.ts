@@ -291,6 +291,17 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
       expect(await namesOf(record!, base)).toBe('.\n./d\n./d/x\n');
     });
 
+    it('has what was elsewhere when the look came by, and is back', async () => {
+      const { place, base } = await begun('mkdir d; echo x >d/x; echo y >d/y');
+      const find = `/usr/bin/find "$@" | grep -a -z -v '^./d/x'; echo "find: './d': No such file or directory" >&2`;
+      const put = 'cat >/usr/local/bin/find && chmod 755 /usr/local/bin/find';
+      await bench.host.run(['sh', '-c', put], `#!/bin/sh\n${find}\nexit 1\n`);
+      const changes = await bench.capture(place, base);
+      await bench.run('rm /usr/local/bin/find');
+      expect(changes.manifest.based_on).toBe(base.id);
+      expect(await bench.look(await bench.restore(changes, base))).toBe(await bench.look(place));
+    });
+
     const surrounded = async (script: string, before: string, after: string) => {
       const place = await bench.make();
       await bench.inside(place, script);
