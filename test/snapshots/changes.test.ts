@@ -243,6 +243,18 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of what changed', () => {
     await expectChanges(place, base); // no listing of what failed has taken the place of the base's
   });
 
+  it('is a whole one after the clock was set while the base was read', async () => {
+    const place = await bench.make();
+    await bench.inside(place, 'echo x >f');
+    await bench.settle();
+    const stat = 'case "$*" in *ended*) echo 1000; echo 995 ;; *) exec /usr/bin/stat "$@" ;; esac';
+    const put = 'cat >/usr/local/bin/stat && chmod 755 /usr/local/bin/stat';
+    await bench.host.run(['sh', '-c', put], `#!/bin/sh\n${stat}\n`);
+    const base = await bench.capture(place);
+    await bench.run('rm /usr/local/bin/stat');
+    expect((await bench.capture(place, base)).manifest.based_on).toBeUndefined();
+  });
+
   it('leaves nothing behind on the host but one listing', async () => {
     const { place, base } = await begun('echo x >f');
     await bench.capture(place, base);

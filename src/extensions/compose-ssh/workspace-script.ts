@@ -9,7 +9,7 @@
  * the workspace as a tar stream. Of changes, the names of all else come first in it.
  *
  * A listing has a line for each entry: its path, two slashes, and what changes when it does; slashes are bytes 1, so that lines and
- * paths are in the order of `compareInTree`. In that of a whole one a ~ stands at what may change again within a tick of the clock.
+ * paths are in the order of `compareInTree`. In that of a whole one a ~ stands at what may have changed after tar read it.
  * It is made after the reading, and counts during one boot of the machine, whose crash takes times and contents back apart.
  *
  * Only find and tar meet what containers write, and both go from directory to directory and follow no link, whatever appears on
@@ -65,11 +65,14 @@ changes() {
 whole() {
   case $(stat -f -c %T "$dir") in ext2/ext3 | xfs | btrfs) ;; *) return 1 ;; esac
   tar --sort=name --version >/dev/null 2>&1 || return 1
-  : >began && touch -r began -d '-2 seconds' since && timeout 30 sync -f "$dir"
+  read -r started _ </proc/uptime && : >began && touch -r began -d '-2 seconds' since && timeout 30 sync -f "$dir"
 }
 pack() { LC_ALL=C.UTF-8 tar -cf - "$@" -C "$dir" .; }
-# The listing of what was read. Whatever changed since before the reading is marked: it may have changed after it.
+# The listing of what was read. Whatever changed since before the reading is marked, if the clock was not set meanwhile.
 keep() {
+  : >ended && read -r over _ </proc/uptime && set -- $(stat -c %Y began ended) || return 1
+  drift=$(($2 - $1 - \${over%%.*} + \${started%%.*}))
+  [ "$drift" -ge -1 ] && [ "$drift" -le 1 ] || return 1
   list -newercm "$work/since" -printf "%p//~$facts" -o -printf "%p//$facts" || return 1
   device=$(stat -c %d "$dir") && lines all -z -v "$mark~*[^,],[0-9]*,$device," >rest && [ ! -s rest ] || return 1
   # A directory that was moved and its parent changed; what is in it did not, and was elsewhere.
