@@ -20,7 +20,7 @@ import type { EngineContext, EngineSettings } from './engine/context.ts';
 import { Engine } from './engine/engine.ts';
 import { HostStates } from './engine/host-states.ts';
 import { RoutingMemory } from './engine/routing-memory.ts';
-import { removeSnapshotLeftovers } from './engine/snapshots.ts';
+import { removeSnapshotLeftovers } from './engine/snapshot-removal.ts';
 import { EXTENSIONS } from './extensions/registry.gen.ts';
 import type { Installation } from './operations/operation.ts';
 import type { Clock } from './ports/clock.ts';

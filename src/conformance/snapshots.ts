@@ -8,14 +8,19 @@ interface HeldPart extends Pick<CapturedPart, 'part'> {
   readonly chunks: readonly Uint8Array[];
 }
 
+const newId = () => snapshotId(randomBytes(SNAPSHOT_ID_BYTES));
+
 async function captureAll(bench: Bench, made: Made): Promise<readonly HeldPart[]> {
-  const capture = await bench.within(bench.extension.snapshots!.capture(made, NO_ABORT), 'capture');
+  const request = { snapshotId: newId(), baseId: newId() };
+  const capture = await bench.within(bench.extension.snapshots!.capture(made, request, NO_ABORT), 'capture');
   const held: HeldPart[] = [];
-  for (const { part, open } of capture.parts) {
+  for (const { part, isChanges, open } of capture.parts) {
+    ensure(isChanges !== true, 'it built on a snapshot that never was');
     const chunks: Uint8Array[] = [];
     for await (const chunk of await open(NO_ABORT)) chunks.push(Uint8Array.from(chunk));
     held.push({ part, chunks });
   }
+  await capture.end?.();
   return held;
 }
 
@@ -27,7 +32,7 @@ function sourceOf(parts: readonly HeldPart[], breaksOff = false): RestoreSource 
     throw new Error('the archive ends here');
   }
   return {
-    snapshotId: snapshotId(randomBytes(SNAPSHOT_ID_BYTES)),
+    snapshotId: newId(),
     parts: parts.map(({ part }) => part),
     async *read() {
       for (const { part, chunks } of parts) yield { part, open: () => bytes(chunks), reuse: () => undefined };

@@ -69,6 +69,7 @@ export const LIMITS = {
   snapshotBytes: 64 * 1024 * 1024 * 1024,
   snapshotEntries: 1_000_000,
   snapshotManifestBytes: 1024 * 1024,
+  snapshotNamesBytes: 64 * 1024 * 1024,
   snapshotRatio: 1_000,
   snapshotRatioFreeBytes: 4 * 1024 * 1024 * 1024,
   snapshotExpiryBatch: 100,

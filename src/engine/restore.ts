@@ -1,8 +1,8 @@
 import { SandboxerError } from '../domain/errors.ts';
 import { partName, type SnapshotPartKind } from '../domain/snapshot/manifest.ts';
 import type { RestoredPart, RestoreSource } from '../ports/snapshot.ts';
-import type { SnapshotRecord } from '../ports/snapshot-archives.ts';
-import type { RestoredFrom, SandboxRecord } from '../ports/store.ts';
+import type { SnapshotRecord, StoredSnapshot } from '../ports/snapshot-archives.ts';
+import type { RestoredFrom, SandboxRecord, StoreReader } from '../ports/store.ts';
 import type { StepInput } from './step.ts';
 
 export interface Restoring {
@@ -28,16 +28,27 @@ function leftOut(
   return [...parts, ...inputs];
 }
 
+/** A snapshot and what it builds on; null when it is gone. What it builds on never goes before it. */
+export async function storedSnapshot(store: StoreReader, id: string): Promise<StoredSnapshot | null> {
+  const record = await store.getSnapshot(id);
+  if (record === null) return null;
+  const basedOn = record.manifest.based_on;
+  if (basedOn === undefined) return { record, base: null };
+  const base = await store.getSnapshotFile(basedOn);
+  return base === null ? null : { record, base };
+}
+
 /** What the sandbox is to begin with, or null for one that begins with no snapshot. */
 export async function openRestore({ engine, extension, record }: StepInput): Promise<Restoring | null> {
   if (record.restoredFrom === null) return null;
   const { snapshotId } = record.restoredFrom;
-  const snapshot = await engine.store.getSnapshot(snapshotId);
-  if (snapshot === null) {
+  const stored = await storedSnapshot(engine.store, snapshotId);
+  if (stored === null) {
     throw new SandboxerError('not_found', `The snapshot ${snapshotId} that it begins with is gone.`, {
       nextStep: 'Restore another one: sandboxer snapshots list',
     });
   }
+  const { record: snapshot } = stored;
   const kinds = extension.snapshots?.kinds ?? [];
   const wants = ({ kind }: { readonly kind: SnapshotPartKind }) => kinds.includes(kind);
   let failure: unknown = null;
@@ -50,7 +61,7 @@ export async function openRestore({ engine, extension, record }: StepInput): Pro
     }
   }
   async function* read(signal: AbortSignal): AsyncGenerator<RestoredPart> {
-    const parts = engine.snapshots.read(snapshot!, wants, signal);
+    const parts = engine.snapshots.read(stored!, wants, signal);
     for await (const part of noted(parts, signal)) {
       yield { ...part, open: (top) => pieces(noted(part.open(top), signal)) };
       engine.crashPoints.reached('restore.read.part');
@@ -67,6 +78,6 @@ export async function openRestore({ engine, extension, record }: StepInput): Pro
     source: { snapshotId, parts: snapshot.manifest.parts.filter(wants), read },
     restoredFrom: { ...record.restoredFrom, leftOut: leftOut(snapshot, kinds, record) },
     failure: () => failure,
-    prove: (signal) => engine.snapshots.prove(snapshot, signal),
+    prove: (signal) => engine.snapshots.prove(stored, signal),
   };
 }

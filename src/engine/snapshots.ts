@@ -1,16 +1,15 @@
-/** Taking and removing snapshots. A file without a row is nothing; a row without its file cannot be. */
+/** Taking snapshots. A file without a row is nothing; a row without its file, or without what it builds on, cannot be. */
 import { SandboxerError } from '../domain/errors.ts';
-import { LIMITS } from '../domain/limits.ts';
 import { isUsable } from '../domain/sandbox/lifecycle.ts';
+import { isWorthBuildingOn } from '../domain/snapshot/base.ts';
 import {
-  isSnapshotId,
   SNAPSHOT_ID_BYTES,
   type SnapshotManifest,
   snapshotId,
   splitInputs,
 } from '../domain/snapshot/manifest.ts';
 import { type Extension, ExtensionError } from '../ports/extension.ts';
-import type { Capture } from '../ports/snapshot.ts';
+import type { Capture, CapturedPart } from '../ports/snapshot.ts';
 import type { SnapshotRecord, WrittenArchive } from '../ports/snapshot-archives.ts';
 import type { SandboxRecord } from '../ports/store.ts';
 import { commitChange } from './commit.ts';
@@ -32,11 +31,23 @@ function isSame(current: SandboxRecord | null, record: SandboxRecord): boolean {
   return current !== null && isUsable(current.state) && current.epoch === record.epoch;
 }
 
-function manifestOf(record: SandboxRecord, id: string, nowMs: number, capture: Capture): SnapshotManifest {
+/** What the base left out is left out here too where it did not change. */
+function leftOutBefore(base: SnapshotRecord | null): readonly string[] {
+  const [workspace] = base?.sums.parts ?? [];
+  return (workspace?.left_out ?? []).map((sentence) => `unless it changed since ${base?.id}: ${sentence}`);
+}
+
+function manifestOf(
+  record: SandboxRecord,
+  { id, base }: { readonly id: string; readonly base: SnapshotRecord | null },
+  nowMs: number,
+  capture: Capture,
+): SnapshotManifest {
   const { kept, withheld } = splitInputs(record.spec.inputs);
   return {
     format: 1,
     snapshot_id: id,
+    ...(base === null ? {} : { based_on: base.id }),
     sandbox_id: record.id,
     profile_id: record.profileId,
     profile_version: record.profileVersion,
@@ -51,6 +62,7 @@ function manifestOf(record: SandboxRecord, id: string, nowMs: number, capture: C
       ...NEVER_CAPTURED,
       ...capture.notCaptured,
       ...withheld.map((name) => `the value of the input ${name}`),
+      ...leftOutBefore(base),
     ],
   };
 }
@@ -77,50 +89,111 @@ async function refuseIfEnded(
 async function copyParts(
   engine: EngineContext,
   manifest: SnapshotManifest,
-  captured: Capture,
+  { parts, end }: Pick<Capture, 'parts' | 'end'>,
   signal: AbortSignal,
 ): Promise<WrittenArchive> {
   try {
-    const written = await engine.snapshots.write(manifest, captured.parts, signal);
-    await captured.end?.();
+    const written = await engine.snapshots.write(manifest, parts, signal);
+    await end?.();
     return written;
   } catch (error) {
-    await captured.end?.().catch(() => undefined); // `error` came first
+    await end?.().catch(() => undefined); // `error` came first
     await engine.snapshots.remove(manifest.snapshot_id);
     throw error;
   }
 }
 
-async function capture(
+/** The parts, with `then` called as soon as the last of them was read to its end. */
+function whenRead(parts: readonly CapturedPart[], then: () => void): readonly CapturedPart[] {
+  async function* told(content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    yield* content;
+    then();
+  }
+  return parts.map((part, index) =>
+    index < parts.length - 1 ? part : { ...part, open: async (stop) => told(await part.open(stop)) },
+  );
+}
+
+/** The snapshot that was to be built on was deleted meanwhile. */
+class BaseGone extends Error {}
+
+/** What it may build on, or null where a whole one is due. */
+async function baseFor(engine: EngineContext, record: SandboxRecord): Promise<SnapshotRecord | null> {
+  const found = await engine.store.findSnapshotBase(record.id, engine.clock.nowMs());
+  if (found === null || !isWorthBuildingOn(found.base.fileBytes, found.lastChangesBytes)) return null;
+  return found.base;
+}
+
+/** A snapshot counts from here on, and the sandbox was active. False when what it builds on is gone. */
+async function recordSnapshot(
   engine: EngineContext,
-  extension: Extension,
   record: SandboxRecord,
-  keepMs: number,
-  signal: AbortSignal,
-): Promise<SnapshotRecord> {
+  snapshot: SnapshotRecord,
+): Promise<boolean> {
+  let isRecorded = false;
+  const decide = (current: SandboxRecord) => {
+    if (!isSame(current, record)) throw ended(record);
+    return { patch: { lastActivityAtMs: engine.clock.nowMs() } };
+  };
+  await commitChange(engine, record.id, decide, {
+    async alongside(transaction) {
+      isRecorded = await transaction.insertSnapshot(snapshot);
+      return isRecorded;
+    },
+  });
+  return isRecorded;
+}
+
+interface Order {
+  readonly engine: EngineContext;
+  readonly extension: Extension;
+  readonly record: SandboxRecord;
+  readonly keepMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** Rejects with `BaseGone` when `base` went meanwhile. */
+async function capture(order: Order, base: SnapshotRecord | null): Promise<SnapshotRecord> {
+  const { engine, extension, record, signal } = order;
   const id = snapshotId(engine.entropy.bytes(SNAPSHOT_ID_BYTES));
-  const captured = await extension.snapshots!.capture(referenceOf(record), signal);
+  const request = { snapshotId: id, baseId: base?.id ?? null };
+  const captured = await extension.snapshots!.capture(referenceOf(record), request, signal);
   const createdAtMs = engine.clock.nowMs();
-  const manifest = manifestOf(record, id, createdAtMs, captured);
-  const written = await copyParts(engine, manifest, captured, signal);
+  const usedBase = captured.parts.some(({ isChanges }) => isChanges) ? base : null;
+  const manifest = manifestOf(record, { id, base: usedBase }, createdAtMs, captured);
+  /** Asked while what was read is still being written: that takes nothing from the sandbox any more. */
+  let lives: Promise<void> | null = null;
+  const parts = whenRead(captured.parts, () => {
+    lives = refuseIfEnded(engine, extension, record, signal);
+    lives.catch(() => undefined); // told below
+  });
+  const written = await copyParts(engine, manifest, { ...captured, parts }, signal);
   const snapshot: SnapshotRecord = {
     ...written,
     id,
     project: record.consumer.project,
     createdAtMs,
-    expiresAtMs: createdAtMs + keepMs,
+    expiresAtMs: createdAtMs + order.keepMs,
     manifest,
   };
   try {
-    await refuseIfEnded(engine, extension, record, signal);
-    await engine.store.transaction(async (transaction) => {
-      if (!isSame(await transaction.getSandbox(record.id), record)) throw ended(record);
-      await transaction.insertSnapshot(snapshot);
-    });
+    await (lives ?? refuseIfEnded(engine, extension, record, signal));
+    if (!(await recordSnapshot(engine, record, snapshot))) throw new BaseGone();
     return snapshot;
   } catch (error) {
     await engine.snapshots.remove(id);
     throw error;
+  }
+}
+
+/** On the newest whole one where it may, else a whole one. */
+async function captureOnBase(order: Order): Promise<SnapshotRecord> {
+  const [base] = await Promise.all([baseFor(order.engine, order.record), touch(order.engine, order.record)]);
+  try {
+    return await capture(order, base);
+  } catch (error) {
+    if (!(error instanceof BaseGone)) throw error;
+    return capture(order, null);
   }
 }
 
@@ -140,11 +213,9 @@ export async function takeSnapshot(
   const stopListening = engine.bus.onCommitted((commit) => {
     if (commit.record.id === record.id && !isSame(commit.record, record)) stop.abort(ended(record));
   });
+  const stopped = AbortSignal.any([signal, stop.signal]);
   try {
-    await touch(engine, record);
-    const snapshot = await capture(engine, extension, record, keepMs, AbortSignal.any([signal, stop.signal]));
-    await touch(engine, record);
-    return snapshot;
+    return await captureOnBase({ engine, extension, record, keepMs, signal: stopped });
   } catch (error) {
     if (stop.signal.aborted) throw stop.signal.reason;
     signal.throwIfAborted();
@@ -153,38 +224,4 @@ export async function takeSnapshot(
     stopListening();
     over();
   }
-}
-
-/** The row first: without it, a file is removed at the next start at the latest. */
-async function removeOne(engine: EngineContext, id: string): Promise<void> {
-  await engine.store.transaction((transaction) => transaction.deleteSnapshot(id));
-  await engine.snapshots.remove(id);
-}
-
-/** What extensions unpacked of snapshots that are gone. A backend that fails keeps it until the next sweep. Safe to repeat. */
-export async function removeSnapshotCopies({ extensions, store, log }: EngineContext): Promise<void> {
-  const isKept = async (id: string) => (await store.getSnapshot(id)) !== null;
-  for (const { id } of extensions.summaries()) {
-    try {
-      await (await extensions.load(id)).snapshots?.tidy?.(isKept);
-    } catch (error) {
-      log.error('copies of snapshots could not be removed', { extension_id: id, cause: String(error) });
-    }
-  }
-}
-
-export async function removeSnapshot(engine: EngineContext, id: string): Promise<void> {
-  await removeOne(engine, id);
-  await removeSnapshotCopies(engine);
-}
-
-export async function removeExpiredSnapshots(engine: EngineContext): Promise<void> {
-  const expired = await engine.store.listExpiredSnapshots(engine.clock.nowMs(), LIMITS.snapshotExpiryBatch);
-  for (const { id } of expired) await removeOne(engine, id);
-  if (expired.length > 0) await removeSnapshotCopies(engine);
-}
-
-/** What a crash left. Only before anything else of this process works on the home. */
-export async function removeSnapshotLeftovers({ snapshots, store }: EngineContext): Promise<void> {
-  await snapshots.removeLeftovers(async (id) => isSnapshotId(id) && (await store.getSnapshot(id)) !== null);
 }

@@ -4,7 +4,7 @@ import { judgeStray, killBudget, type StrayAction } from '../domain/sandbox/stra
 import type { Extension, Listed } from '../ports/extension.ts';
 import type { StrayRecord } from '../ports/store.ts';
 import type { EngineContext } from './context.ts';
-import { removeExpiredSnapshots, removeSnapshotCopies } from './snapshots.ts';
+import { removeExpiredSnapshots, removeSnapshotCopies } from './snapshot-removal.ts';
 
 export interface SweepItem {
   readonly extensionId: string;

@@ -7,7 +7,7 @@ import { INITIAL_STATE } from '../domain/sandbox/lifecycle.ts';
 import { restoreExtraMs } from '../domain/snapshot/restore-time.ts';
 import { newMakingRun, restoreExtraMsOf } from '../engine/begin.ts';
 import { commitNew } from '../engine/commit.ts';
-import type { SnapshotRecord } from '../ports/snapshot-archives.ts';
+import type { StoredSnapshot } from '../ports/snapshot-archives.ts';
 import type { SandboxRecord } from '../ports/store.ts';
 import { checkAttention, projectOf } from './access.ts';
 import { guardedInputs } from './host-paths.ts';
@@ -119,12 +119,14 @@ async function answer(context: OperationContext, id: string, wait: boolean): Pro
   return sandboxView(record!);
 }
 
+const sumsOf = ({ record, base }: StoredSnapshot) => [record.sums, ...(base === null ? [] : [base.sums])];
+
 /** Records and starts it; answers its id, or that of an earlier request with the same key. `snapshot`: what to begin with. */
 export async function record(
   context: OperationContext,
   input: CreateInput,
   request: IdempotentRequest,
-  snapshot: Pick<SnapshotRecord, 'id' | 'sums'> | null = null,
+  snapshot: StoredSnapshot | null = null,
 ): Promise<string> {
   const { engine, signal } = context;
   const { profile } = await engine.context.profiles.get(input.profile);
@@ -140,7 +142,7 @@ export async function record(
   const restoredFrom =
     snapshot === null
       ? null
-      : { snapshotId: snapshot.id, leftOut: [], extraMs: restoreExtraMs(snapshot.sums) };
+      : { snapshotId: snapshot.record.id, leftOut: [], extraMs: restoreExtraMs(sumsOf(snapshot)) };
   const drafts = choices.map((choice) =>
     draft(context, input, profile, { ...choice, ttlMs, id, restoredFrom }),
   );

@@ -37,7 +37,7 @@ async function establish(
 ): Promise<string> {
   const { store, profiles } = context.engine.context;
   const snapshot = await visibleSnapshot(context, input.id);
-  const { manifest, project } = snapshot;
+  const { manifest, project } = snapshot.record;
   const { profile } = await profiles.get(input.profile ?? manifest.profile_id);
   const source = await store.getSandbox(manifest.sandbox_id);
   const { id: _id, inputs: given, ...rest } = input;

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { parseDurationMs } from '../domain/duration.ts';
 import { SandboxerError } from '../domain/errors.ts';
 import { LIMITS } from '../domain/limits.ts';
-import { removeExpiredSnapshots, removeSnapshot, takeSnapshot } from '../engine/snapshots.ts';
+import { removeExpiredSnapshots, removeSnapshot } from '../engine/snapshot-removal.ts';
+import { takeSnapshot } from '../engine/snapshots.ts';
 import { usableSandbox } from './access.ts';
 import { call } from './operation.ts';
 import { PAGE_FIELDS } from './paging.ts';
@@ -101,7 +102,7 @@ export const snapshotsGet = call({
   http: { method: 'GET', path: '/v1/snapshots/{id}' },
   cli: { command: ['snapshots', 'get'], positional: ['id'], flags: {} },
   async run(context, { id }) {
-    return snapshotView(await visibleSnapshot(context, id));
+    return snapshotView((await visibleSnapshot(context, id)).record);
   },
 });
 
@@ -118,7 +119,7 @@ export const snapshotsDelete = call({
   http: { method: 'DELETE', path: '/v1/snapshots/{id}' },
   cli: { command: ['snapshots', 'delete'], positional: ['id'], flags: {} },
   async run(context, { id }) {
-    const record = await visibleSnapshot(context, id);
+    const { record } = await visibleSnapshot(context, id);
     await removeSnapshot(context.engine.context, id);
     return snapshotView(record);
   },

@@ -17,6 +17,12 @@ export interface SnapshotRecord extends WrittenArchive {
   readonly manifest: SnapshotManifest;
 }
 
+export interface StoredSnapshot {
+  readonly record: SnapshotRecord;
+  /** What the manifest's `based_on` names; null where it names none. */
+  readonly base: SnapshotRecord | null;
+}
+
 export interface SnapshotArchives {
   /**
    * Streams the parts into one file, which is there and on the disk when this resolves; when it rejects, nothing is.
@@ -29,12 +35,12 @@ export interface SnapshotArchives {
   ): Promise<WrittenArchive>;
   /** See `RestoreSource.read`. Rejects with `snapshot_corrupt` for anything else than what was written. */
   read(
-    record: SnapshotRecord,
+    stored: StoredSnapshot,
     wants: (part: SnapshotPart) => boolean,
     signal: AbortSignal,
   ): AsyncIterable<RestoredPart>;
-  /** Rejects with `snapshot_corrupt` unless the file is, byte for byte, what was written. */
-  prove(record: SnapshotRecord, signal: AbortSignal): Promise<void>;
+  /** Rejects with `snapshot_corrupt` unless the file, and that of the base, is, byte for byte, what was written. */
+  prove(stored: StoredSnapshot, signal: AbortSignal): Promise<void>;
   /** Safe to repeat. */
   remove(id: string): Promise<void>;
   /** Removes what a crash left: drafts, and files of which nothing is known. Only while nobody writes. */

@@ -8,9 +8,22 @@ export interface CapturedPart {
   readonly part: SnapshotPart;
   /**
    * The content as a tar stream whose first entry is the top directory, read once and to its end, while the sandbox runs
-   * on. Rejects (ExtensionError, here or while it is read) when the content cannot be had completely.
+   * on. Rejects (ExtensionError; here, while it is read, or from `end`) when the content cannot be had completely.
    */
   open(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  /**
+   * Whether it is only what changed since `CaptureRequest.baseId`, which only a workspace may be. Then the stream's first entry is
+   * a file with the paths of what did not change, relative, each ended by a NUL; the top directory follows, then what changed and
+   * all directories that lead to it. The paths of both, and the entries of the base, are in the order of `compareInTree`.
+   */
+  readonly isChanges?: boolean;
+}
+
+export interface CaptureRequest {
+  /** Of the snapshot to be. */
+  readonly snapshotId: string;
+  /** A whole snapshot of the same sandbox, which may be built on; null: everything is captured. */
+  readonly baseId: string | null;
 }
 
 export interface Capture {
@@ -23,7 +36,8 @@ export interface Capture {
   readonly notCaptured: readonly string[];
   /**
    * Called once all parts were read, or will not be. Lets go of what was held for the capture; rejects (ExtensionError) when it
-   * could not be held until now, so that the parts are not of one moment. After an abort it may reject with anything.
+   * could not be held until now, so that the parts are not of one moment, or when a part was not complete. After an abort it may
+   * reject with anything.
    */
   end?(): Promise<void>;
 }
@@ -32,7 +46,8 @@ export interface Capture {
 export interface Snapshots {
   /** The kinds that this extension captures, and that it can restore whoever captured them. */
   readonly kinds: readonly SnapshotPartKind[];
-  capture(reference: Reference, signal: AbortSignal): Promise<Capture>;
+  /** Where it cannot tell for certain what changed since the base, everything is captured. */
+  capture(reference: Reference, request: CaptureRequest, signal: AbortSignal): Promise<Capture>;
   /**
    * Optional: for an extension that keeps content of a `RestoreSource` for the next one. Removes what is needed by no sandbox
    * and whose snapshot is not kept any more. Safe to repeat.

@@ -175,6 +175,12 @@ export interface SnapshotQuery {
   readonly limit: number;
 }
 
+export interface SnapshotBase {
+  readonly base: SnapshotRecord;
+  /** Of the archive of the newest one that builds on it; null where none does. */
+  readonly lastChangesBytes: number | null;
+}
+
 export interface Page<Item> {
   readonly items: readonly Item[];
   readonly nextCursor: string | null;
@@ -218,7 +224,10 @@ export interface StoreReader {
   hostSlotsUsed(name: string): Promise<number>;
   /** How many sandboxes placed on a host have a run. */
   hostRuns(name: string): Promise<number>;
+  /** Null also for one that was deleted while others build on it. */
   getSnapshot(id: string): Promise<SnapshotRecord | null>;
+  /** Also one that was deleted while others build on it: its file is there as long as this answers it. */
+  getSnapshotFile(id: string): Promise<SnapshotRecord | null>;
 }
 
 export interface StoreTransaction extends StoreReader {
@@ -240,9 +249,10 @@ export interface StoreTransaction extends StoreReader {
   putHost(host: StoredHost): Promise<void>;
   /** False when there was none. */
   deleteHost(name: string): Promise<boolean>;
-  insertSnapshot(snapshot: SnapshotRecord): Promise<void>;
-  /** False when there was none. */
-  deleteSnapshot(id: string): Promise<boolean>;
+  /** False when what it builds on is gone. */
+  insertSnapshot(snapshot: SnapshotRecord): Promise<boolean>;
+  /** The ids of the snapshots whose files are needed no more: not of one that others build on, but of that once none does. */
+  deleteSnapshot(id: string): Promise<readonly string[]>;
 }
 
 export interface Store extends StoreReader {
@@ -273,6 +283,8 @@ export interface Store extends StoreReader {
   listHosts(): Promise<readonly StoredHost[]>;
   /** Those that have not expired at `nowMs`, newest first. `project` null means every project. */
   listSnapshots(query: SnapshotQuery): Promise<Page<SnapshotRecord>>;
+  /** What the next snapshot of a sandbox may build on: the newest whole one that has not expired at `nowMs`. */
+  findSnapshotBase(sandboxId: string, nowMs: number): Promise<SnapshotBase | null>;
   /** Those whose time was over at `nowMs`, the longest over first. */
   listExpiredSnapshots(nowMs: number, limit: number): Promise<readonly SnapshotRecord[]>;
   close(): Promise<void>;

@@ -38,6 +38,8 @@ export interface LabHost
   freeDisk(): Promise<void>;
   /** What `date` says from now on, beside the truth; 0 for the truth. Times of files and containers stay true. */
   setClockOffset(seconds: number): Promise<void>;
+  /** From now on the base directory lies on an ext4 of its own, empty and of that size; until the next reboot. */
+  useDisk(mebibytes: number): Promise<void>;
   /** Power off and on: no process and nothing in /run survives, the disk does. */
   reboot(): Promise<void>;
 }
@@ -128,6 +130,13 @@ export async function startHost(place: HostPlace, supervisor: SupervisorClient):
         environment: ENVIRONMENT,
         input: dateProgram(seconds),
       });
+    },
+    async useDisk(mebibytes) {
+      const image = '/var/tmp/lab-disk';
+      const make = `truncate -s ${mebibytes}m ${image} && mkfs.ext4 -q ${image}`;
+      await shell(
+        `${make} && mount -o loop ${image} ${BASE_DIRECTORY} && rmdir ${BASE_DIRECTORY}/lost+found`,
+      );
     },
     async reboot() {
       await supervisor.halt(hostNumber);

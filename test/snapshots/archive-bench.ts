@@ -37,6 +37,13 @@ const manifest = (parts: SnapshotManifest['parts']): SnapshotManifest => ({
 export const WORKSPACE: SnapshotManifest['parts'] = [{ kind: 'workspace' }];
 export const TOP: Content[number] = [{ name: 'workspace/', type: 'directory' }];
 
+/** Of an archive of a workspace alone. */
+function sumsOf(content: Content): SnapshotSums {
+  const entries = content.filter(([{ name }]) => name.startsWith('workspace'));
+  const bytes = entries.reduce((sum, [, text]) => sum + (text?.length ?? 0), 0);
+  return { parts: [{ entries: entries.length, bytes, left_out: [] }] };
+}
+
 export function tarOf(content: Content): Promise<Buffer> {
   const archive = pack();
   for (const [header, text] of content) {
@@ -100,10 +107,17 @@ export class ArchiveBench implements Disposable {
       readonly parts?: SnapshotManifest['parts'];
       readonly sums?: SnapshotSums;
       readonly whole?: boolean;
+      readonly id?: string;
+      readonly basedOn?: string;
     } = {},
   ): Promise<SnapshotRecord> {
-    const own = manifest(options.parts ?? WORKSPACE);
-    const sums = options.sums ?? { parts: [{ entries: content.length, bytes: 0, left_out: [] }] };
+    const { id = ID, basedOn } = options;
+    const own = {
+      ...manifest(options.parts ?? WORKSPACE),
+      snapshot_id: id,
+      ...(basedOn === undefined ? {} : { based_on: basedOn }),
+    };
+    const sums = options.sums ?? sumsOf(content);
     const all: Content = options.whole
       ? content
       : [
@@ -116,10 +130,10 @@ export class ArchiveBench implements Disposable {
 
   plant(bytes: Uint8Array, own = manifest(WORKSPACE), sums: SnapshotSums = { parts: [] }): SnapshotRecord {
     mkdirSync(this.directory, { recursive: true });
-    writeFileSync(this.file, bytes);
+    writeFileSync(join(this.directory, `${own.snapshot_id}.tar.zst`), bytes);
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     return {
-      id: ID,
+      id: own.snapshot_id,
       project: 'default',
       createdAtMs: 0,
       expiresAtMs: 1,
@@ -133,7 +147,7 @@ export class ArchiveBench implements Disposable {
   /** Everything of every part, or the rejection. */
   async read(record: SnapshotRecord): Promise<Record<string, unknown>[][]> {
     const parts: Record<string, unknown>[][] = [];
-    for await (const { open } of this.archives.read(record, () => true, NO_ABORT))
+    for await (const { open } of this.archives.read({ record, base: null }, () => true, NO_ABORT))
       parts.push(await entriesOf(open('')));
     return parts;
   }

@@ -79,7 +79,7 @@ describe('an archive', () => {
       { entries: 2, bytes: 12, left_out: [] },
     ]);
     const parts: unknown[] = [];
-    for await (const { part, open } of bench.archives.read(record, () => true, NO_ABORT))
+    for await (const { part, open } of bench.archives.read({ record, base: null }, () => true, NO_ABORT))
       parts.push([part, await entriesOf(open(part.kind === 'volume' ? 'top' : ''))]);
     expect(parts).toMatchObject([
       [
@@ -133,9 +133,9 @@ describe('an archive', () => {
     const kept: Uint8Array[] = [];
     const copies: Uint8Array[] = [];
     const memory = new Set<ArrayBufferLike>();
-    for await (const { open } of bench.archives.read(record, () => true, NO_ABORT))
+    for await (const { open } of bench.archives.read({ record, base: null }, () => true, NO_ABORT))
       for await (const piece of open('')) kept.push(piece);
-    for await (const { open, reuse } of bench.archives.read(record, () => true, NO_ABORT)) {
+    for await (const { open, reuse } of bench.archives.read({ record, base: null }, () => true, NO_ABORT)) {
       for await (const piece of eachDone(open(''), reuse)) {
         memory.add(piece.buffer);
         copies.push(Uint8Array.from(piece));
@@ -274,7 +274,7 @@ describe('a damaged archive', () => {
     using bench = new ArchiveBench();
     const record = await bench.capture([await workspace(content)]);
     const skipping = async () => {
-      for await (const { part } of bench.archives.read(record, () => true, NO_ABORT))
+      for await (const { part } of bench.archives.read({ record, base: null }, () => true, NO_ABORT))
         expect(part.kind).toBe('workspace');
     };
     await expect(skipping()).rejects.toThrow(/not read to its end/);
@@ -289,7 +289,7 @@ describe('a damaged archive', () => {
     ]);
     const seen: string[] = [];
     for await (const { part, open } of bench.archives.read(
-      record,
+      { record, base: null },
       ({ kind }) => kind === 'volume',
       NO_ABORT,
     )) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { zstdDecompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { removeExpiredSnapshots } from '../../src/engine/snapshots.ts';
+import { removeExpiredSnapshots } from '../../src/engine/snapshot-removal.ts';
 import { type Sandbox, Sandboxer } from '../../src/faces/library/index.ts';
 import { type HttpBench, openHttpBench } from '../faces/http/bench.ts';
 import { shell } from '../standins/shell.ts';

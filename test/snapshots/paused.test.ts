@@ -11,12 +11,8 @@ import type { LabHost } from '../lab/host.ts';
 import { writeRepository } from '../lab/stacks.ts';
 import { type ComposeHome, openComposeHome } from '../standins/compose-home.ts';
 import { destroyAll } from '../standins/destroy-all.ts';
+import { HeldTar } from '../standins/held-tar.ts';
 
-/** Before the host's own in its PATH. */
-const TAR = `#!/bin/sh
-while [ -e /run/hold-tar ]; do sleep 0.05; done
-exec /usr/bin/tar "$@"
-`;
 const profile = (name: string, config: string) => `id: profile.${name}
 version: "1.0.0"
 extension: ext.compose-ssh
@@ -28,12 +24,15 @@ config: ${config}
 describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused for it', () => {
   let place: ComposeHome;
   let host: LabHost;
+  let tar: HeldTar;
   let repository: string;
 
   beforeAll(async () => {
     place = await openComposeHome(1);
     host = place.lab.hosts[0]!;
-    await host.run(['sh', '-c', 'cat >/usr/local/bin/tar && chmod 755 /usr/local/bin/tar'], TAR);
+    tar = new HeldTar(host);
+    await tar.install();
+    await host.useDisk(256);
     repository = mkdtempSync(join(tmpdir(), 'sbx-paused-'));
     writeRepository(repository, 'writesBoth');
     const configurations = { paused: '{snapshot: paused}', hasty: '{snapshot: paused, pause_max_s: 5}' };
@@ -48,7 +47,7 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
     for (const path of [place.home, repository]) rmSync(path, { recursive: true, force: true });
   });
   afterEach(async () => {
-    await letRead();
+    await tar.letGo();
     await destroyAll(place.home, place.variables);
     const left = [await host.containers(), await host.volumes(), await host.networks(), host.baseEntries()];
     expect(left).toEqual([[], [], [], []]);
@@ -69,9 +68,6 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
   const until = async (isSo: () => Promise<boolean> | boolean) => {
     while (!(await isSo())) await sleep(20);
   };
-  /** From now on no workspace is read until `letRead`. */
-  const holdReading = async () => void (await host.run(['touch', '/run/hold-tar']));
-  const letRead = async () => void (await host.run(['rm', '-f', '/run/hold-tar']));
   const drafts = () => readdirSync(join(place.home, 'snapshots')).filter((name) => name.endsWith('.partial'));
 
   it('is of one moment, and the stack goes on', async () => {
@@ -81,28 +77,33 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
     const counting = 'while :; do printf x >>/workspace/counter; printf x >>/data/counter; done';
     await host.docker('exec', '-d', container, 'sh', '-c', counting);
     await until(async () => (await host.run(['test', '-s', inWorkspace(source, 'counter')])).exitCode === 0);
-    await holdReading();
-    const taken = source.snapshot();
-    await until(() => isPaused(source));
-    await letRead();
-    const { snapshot_id: id } = await taken;
-    expect((await source.refresh()).status.state).toBe('ready');
-    expect(await isPaused(source)).toBe(false);
-    const restored = await sandboxer.restore(id);
-    const { stdout } = await restored.run(['stat', '-c', '%s', '/workspace/counter', '/data/counter']);
-    const [inTheWorkspace, inTheVolume] = stdout.trim().split('\n').map(Number);
-    expect(inTheWorkspace).toBeGreaterThan(0);
-    expect(Math.abs(inTheWorkspace! - inTheVolume!)).toBeLessThanOrEqual(1);
+    let base: string | null = null;
+    for (const what of ['whole', 'changes']) {
+      await tar.hold();
+      const taken = source.snapshot();
+      await until(() => isPaused(source));
+      await tar.letGo();
+      const { snapshot_id: id, based_on: basedOn } = await taken;
+      expect(basedOn, what).toBe(base);
+      base = id;
+      expect((await source.refresh()).status.state).toBe('ready');
+      expect(await isPaused(source)).toBe(false);
+      const restored = await sandboxer.restore(id);
+      const { stdout } = await restored.run(['stat', '-c', '%s', '/workspace/counter', '/data/counter']);
+      const [inTheWorkspace, inTheVolume] = stdout.trim().split('\n').map(Number);
+      expect(inTheWorkspace).toBeGreaterThan(0);
+      expect(Math.abs(inTheWorkspace! - inTheVolume!), what).toBeLessThanOrEqual(1);
+    }
   }, 120_000);
 
   it('ends with the reason when the time for it is over, and the stack goes on by itself', async () => {
     await using sandboxer = await connect();
     const source = await create(sandboxer, 'hasty');
-    await holdReading();
+    await tar.hold();
     const taken = source.snapshot().catch((error: unknown) => error);
     await until(() => hasGoneOn(source));
     await until(async () => !(await isPaused(source)));
-    await letRead();
+    await tar.letGo();
     expect(await taken).toMatchObject({
       code: 'backend_unavailable',
       message: expect.stringMatching(/stood still for 5 s/),
@@ -114,11 +115,11 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
   it('is refused where somebody else let the stack go on meanwhile, as another snapshot of it does', async () => {
     await using sandboxer = await connect();
     const source = await create(sandboxer, 'paused');
-    await holdReading();
+    await tar.hold();
     const taken = source.snapshot().catch((error: unknown) => error);
     await until(() => isPaused(source));
     await host.docker('unpause', await containerOf(source));
-    await letRead();
+    await tar.letGo();
     expect(await taken).toMatchObject({
       code: 'backend_unavailable',
       message: expect.stringMatching(/somebody else/),
@@ -129,14 +130,14 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
   it('goes on by itself after its host was cut off', async () => {
     await using sandboxer = await connect();
     const source = await create(sandboxer, 'hasty');
-    await holdReading();
+    await tar.hold();
     const taken = source.snapshot().catch((error: unknown) => error);
     await until(async () => (await isPaused(source)) || (await hasGoneOn(source)));
     await host.linkDown();
     await until(() => hasGoneOn(source));
     await until(async () => !(await isPaused(source)));
     await host.linkUp();
-    await letRead();
+    await tar.letGo();
     expect(await taken).toMatchObject({ code: expect.stringMatching(/^backend_/) });
     expect(drafts()).toEqual([]);
   }, 120_000);
@@ -147,7 +148,7 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
       await using sandboxer = await connect();
       id = (await create(sandboxer, 'paused')).id;
     }
-    await holdReading();
+    await tar.hold();
     const order = { operation: 'snapshot', input: { id }, key: 'one', crashAt: null, resume: false } as const;
     const script = join(import.meta.dirname, '..', 'crash', 'control-plane.ts');
     const words = [script, JSON.stringify(order satisfies ControlPlaneOrder)];
@@ -157,7 +158,7 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
     child.kill('SIGKILL');
     await ended;
     await until(async () => !(await isPaused({ id })));
-    await letRead();
+    await tar.letGo();
     await using sandboxer = await connect();
     const source = await sandboxer.get(id);
     expect((await source.run(['true'])).exitCode).toBe(0);
@@ -167,11 +168,11 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
   it('can be destroyed meanwhile', async () => {
     await using sandboxer = await connect();
     const source = await create(sandboxer, 'paused');
-    await holdReading();
+    await tar.hold();
     const taken = source.snapshot().catch((error: unknown) => error);
     await until(() => isPaused(source));
     await source.destroy();
-    await letRead();
+    await tar.letGo();
     expect(await taken).toMatchObject({ code: 'state_conflict' });
   }, 120_000);
 

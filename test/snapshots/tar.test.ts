@@ -69,7 +69,7 @@ describe('tar', () => {
         });
         const record = await bench.capture([{ part: WORKSPACE[0]!, tar: bytes }]);
         const target = mkdtempSync(join(work, 'target-'));
-        for await (const { open } of bench.archives.read(record, () => true, NO_ABORT)) {
+        for await (const { open } of bench.archives.read({ record, base: null }, () => true, NO_ABORT)) {
           const input = await buffer(open(''));
           execFileSync(other!, [...words, '-p', '-f', '-', '-C', target], { input });
         }

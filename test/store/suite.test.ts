@@ -188,9 +188,57 @@ for (const [name, open] of Object.entries(stores)) {
       ]);
       const { id } = sampleSnapshot(2);
       expect(await store.getSnapshot(id)).toMatchObject({ id, project: 'a' });
-      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toBe(true);
-      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toBe(false);
+      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toEqual([id]);
+      expect(await store.transaction((transaction) => transaction.deleteSnapshot(id))).toEqual([]);
       expect(await store.getSnapshot(id)).toBeNull();
+      await store.close();
+    });
+
+    it('keeps what a snapshot builds on, unseen once it was deleted, until the last that builds on it is', async () => {
+      const store = open();
+      const manifest = sampleSnapshot(0).manifest;
+      const insert = (number: number, basedOn: number | null, fileBytes: number, expiresAtMs = 100) =>
+        store.transaction((transaction) =>
+          transaction.insertSnapshot(
+            sampleSnapshot(number, {
+              fileBytes,
+              expiresAtMs,
+              manifest: {
+                ...manifest,
+                ...(basedOn === null ? {} : { based_on: sampleSnapshot(basedOn).id }),
+              },
+            }),
+          ),
+        );
+      const remove = (number: number) =>
+        store.transaction((transaction) => transaction.deleteSnapshot(sampleSnapshot(number).id));
+      const found = async (nowMs = 0) => {
+        const answer = await store.findSnapshotBase(manifest.sandbox_id, nowMs);
+        return answer && [Number(answer.base.id.slice(-1)), answer.lastChangesBytes];
+      };
+      const shown = async () =>
+        (await store.listSnapshots({ project: null, nowMs: 0, cursor: null, limit: 10 })).items.length;
+      expect(await found()).toBe(null);
+      expect(await insert(1, null, 1_000)).toBe(true);
+      expect(await found()).toEqual([1, null]);
+      expect([await insert(2, 1, 20), await insert(3, 1, 30)]).toEqual([true, true]);
+      expect(await found()).toEqual([1, 30]);
+      expect(await found(100)).toBe(null);
+      expect(await store.findSnapshotBase('another', 0)).toBe(null);
+      expect(await insert(4, 2, 1)).toBe(false); // nothing builds on what is no whole one
+      expect(await insert(4, 9, 1)).toBe(false);
+      expect(await remove(1)).toEqual([]);
+      const { id } = sampleSnapshot(1);
+      expect([await store.getSnapshot(id), await shown(), await found()]).toEqual([null, 2, null]);
+      expect(await store.getSnapshotFile(id)).toMatchObject({ id });
+      expect((await store.listExpiredSnapshots(100, 10)).map((each) => Number(each.id.slice(-1)))).toEqual([
+        2, 3,
+      ]);
+      expect(await remove(1)).toEqual([]);
+      expect(await remove(3)).toEqual([sampleSnapshot(3).id]);
+      expect(await store.getSnapshotFile(id)).not.toBe(null);
+      expect(await remove(2)).toEqual([sampleSnapshot(2).id, id]);
+      expect(await store.getSnapshotFile(id)).toBe(null);
       await store.close();
     });
 

@@ -6,12 +6,18 @@ import { EntryRefusal } from '../../domain/snapshot/entry-rules.ts';
 import { isSnapshotId, type SnapshotManifest, type SnapshotSums } from '../../domain/snapshot/manifest.ts';
 import { asSentence } from '../../domain/text.ts';
 import type { CapturedPart, RestoredPart } from '../../ports/snapshot.ts';
-import type { SnapshotArchives, SnapshotRecord, WrittenArchive } from '../../ports/snapshot-archives.ts';
+import type {
+  SnapshotArchives,
+  SnapshotRecord,
+  StoredSnapshot,
+  WrittenArchive,
+} from '../../ports/snapshot-archives.ts';
 import { Damage } from './damage.ts';
 import { writeFrames } from './frames.ts';
 import { ARCHIVE_LIMITS, type ArchiveLimits, bloat } from './limits.ts';
-import { MANIFEST_ENTRY, proveFile, readParts, SUMS_ENTRY } from './reader.ts';
-import { type Pieces, TAR_END, textEntry } from './tar-writer.ts';
+import { type ArchiveFiles, readParts, SUMS_ENTRY } from './reader.ts';
+import { MANIFEST_ENTRY, proveFile } from './source.ts';
+import { fileEntry, type Pieces, TAR_END } from './tar-writer.ts';
 import { packPart } from './writer.ts';
 
 const ARCHIVE_SUFFIX = '.tar.zst';
@@ -30,14 +36,14 @@ async function* content(
   signal: AbortSignal,
   done: (sums: SnapshotSums) => void,
 ): AsyncGenerator<Buffer> {
-  yield* pieces.put(textEntry(MANIFEST_ENTRY, JSON.stringify(manifest)));
+  yield* pieces.put(fileEntry(MANIFEST_ENTRY, Buffer.from(JSON.stringify(manifest))));
   const budget = { entries: limits.entries, bytes: limits.bytes };
   const sums: SnapshotSums = { parts: [] };
-  for (const { part, open: openPart } of parts) {
+  for (const part of parts) {
     signal.throwIfAborted();
-    sums.parts.push(yield* packPart(pieces, part, await openPart(signal), limits, budget));
+    sums.parts.push(yield* packPart(pieces, part, await part.open(signal), limits, budget));
   }
-  yield* pieces.put(textEntry(SUMS_ENTRY, JSON.stringify(sums)));
+  yield* pieces.put(fileEntry(SUMS_ENTRY, Buffer.from(JSON.stringify(sums))));
   yield* pieces.put(TAR_END);
   done(sums);
   yield pieces.rest();
@@ -87,19 +93,21 @@ class DirectoryArchives implements SnapshotArchives {
 
   /** What is wrong with an archive may show in the middle of a part, which is read by somebody else. */
   async *read(
-    ...[record, wants, signal]: Parameters<SnapshotArchives['read']>
+    ...[stored, wants, signal]: Parameters<SnapshotArchives['read']>
   ): AsyncGenerator<RestoredPart> {
-    const file = this.#path(record.id, ARCHIVE_SUFFIX);
-    const told = (error: unknown) => (signal.aborted ? signal.reason : damageError(record.id, error));
-    for await (const part of rethrown(readParts(file, record, wants, this.#limits, signal), told))
+    const told = (error: unknown) => (signal.aborted ? signal.reason : damageError(stored.record.id, error));
+    const parts = readParts(this.#files(stored), wants, this.#limits, signal);
+    for await (const part of rethrown(parts, told))
       yield { ...part, open: (top) => rethrown(part.open(top), told) };
   }
 
-  async prove(record: SnapshotRecord, signal: AbortSignal): Promise<void> {
+  async prove(stored: StoredSnapshot, signal: AbortSignal): Promise<void> {
+    const { own, base } = this.#files(stored);
     try {
-      await proveFile(this.#path(record.id, ARCHIVE_SUFFIX), record, signal);
+      await proveFile(own, signal);
+      if (base !== null) await proveFile(base, signal);
     } catch (error) {
-      throw signal.aborted ? signal.reason : damageError(record.id, error);
+      throw signal.aborted ? signal.reason : damageError(stored.record.id, error);
     }
   }
 
@@ -145,6 +153,11 @@ class DirectoryArchives implements SnapshotArchives {
     } finally {
       await file.close();
     }
+  }
+
+  #files({ record, base }: StoredSnapshot): ArchiveFiles {
+    const fileOf = (one: SnapshotRecord) => ({ path: this.#path(one.id, ARCHIVE_SUFFIX), record: one });
+    return { own: fileOf(record), base: base === null ? null : fileOf(base) };
   }
 
   #path(id: string, suffix: string): string {

@@ -8,6 +8,8 @@ export interface ArchiveLimits {
   readonly ratio: number;
   readonly ratioFreeBytes: number;
   readonly manifestBytes: number;
+  /** Of the names of what did not change. */
+  readonly namesBytes: number;
 }
 
 export const ARCHIVE_LIMITS: ArchiveLimits = {
@@ -16,6 +18,7 @@ export const ARCHIVE_LIMITS: ArchiveLimits = {
   ratio: LIMITS.snapshotRatio,
   ratioFreeBytes: LIMITS.snapshotRatioFreeBytes,
   manifestBytes: LIMITS.snapshotManifestBytes,
+  namesBytes: LIMITS.snapshotNamesBytes,
 };
 
 /** Headers and padding, beside the content of files. */

@@ -68,6 +68,14 @@ export class TarReader {
     return chunk;
   }
 
+  /** All of the content of the entry that was taken; whoever asks has looked at its size. */
+  async wholeContent(): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    for (let chunk = await this.content(); chunk !== null; chunk = await this.content())
+      chunks.push(Buffer.from(chunk));
+    return Buffer.concat(chunks);
+  }
+
   /** Ends the source too. */
   close(): Promise<void> {
     return this.#bytes.close();

@@ -51,37 +51,26 @@ export class Pieces {
   }
 }
 
-/** The entries that `next` answers, below `prefix`, each with the content that `tar` has of it then. */
+/** The entries that `next` answers, below `prefix`, each with the content that `source` has of it then. */
 export async function* putEntries(
   pieces: Pieces,
-  tar: TarReader,
+  source: Pick<TarReader, 'content'>,
   prefix: string,
   next: () => Promise<CheckedEntry | null>,
 ): AsyncGenerator<Buffer> {
   for (let entry = await next(); entry !== null; entry = await next()) {
     for (const full of pieces.put(encodeHeader(entry, prefix))) yield full;
     if (entry.sizeBytes === 0) continue;
-    for (let chunk = await tar.content(); chunk !== null; chunk = await tar.content())
+    for (let chunk = await source.content(); chunk !== null; chunk = await source.content())
       for (const full of pieces.put(chunk)) yield full;
     for (const full of pieces.put(ZEROS.subarray(0, paddingOf(entry.sizeBytes)))) yield full;
   }
 }
 
-/** A small file of ours. */
-export function textEntry(path: string, text: string): Buffer {
-  const content = Buffer.from(text);
-  const header = encodeHeader(
-    {
-      path,
-      type: 'file',
-      sizeBytes: content.length,
-      modeBits: 0o600,
-      modifiedAtS: 0,
-      userId: 0,
-      groupId: 0,
-      linkTarget: null,
-    },
-    '',
-  );
-  return Buffer.concat([header, content, ZEROS.subarray(0, paddingOf(content.length))]);
+/** A file of ours. */
+export function fileEntry(path: string, content: Uint8Array): Buffer {
+  const sizeBytes = content.length;
+  const numbers = { sizeBytes, modeBits: 0o600, modifiedAtS: 0, userId: 0, groupId: 0 };
+  const header = encodeHeader({ path, type: 'file', linkTarget: null, ...numbers }, '');
+  return Buffer.concat([header, content, ZEROS.subarray(0, paddingOf(sizeBytes))]);
 }

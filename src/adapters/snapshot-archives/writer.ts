@@ -15,12 +15,16 @@ import {
 } from '../../domain/snapshot/manifest.ts';
 import { printable } from '../../domain/text.ts';
 import { ExtensionError } from '../../ports/extension.ts';
+import type { CapturedPart } from '../../ports/snapshot.ts';
 import { Damage } from './damage.ts';
 import type { ArchiveLimits } from './limits.ts';
+import { Names } from './names.ts';
 import { TarReader } from './tar-reader.ts';
-import { type Pieces, putEntries } from './tar-writer.ts';
+import { fileEntry, type Pieces, putEntries } from './tar-writer.ts';
 
 const NAMES_SHOWN = 5;
+/** The paths of what did not change since the base, each ended by a NUL. */
+export const UNCHANGED_ENTRY = 'unchanged';
 /** In a workspace everything is the sandbox's user's. */
 export const WORKSPACE_OWNER_ID = 1_000;
 
@@ -114,11 +118,20 @@ class PartEntries {
   readonly #budget: Budget;
   readonly #top = new Top();
   readonly #leftOut = new LeftOut();
+  readonly #unchanged: Names | null;
   #entries = 0;
   #bytes = 0;
 
-  constructor(tar: TarReader, part: SnapshotPart, limits: ArchiveLimits, budget: Budget) {
+  /** `unchanged`: what of the base will be among them; null where they are all there is. */
+  constructor(
+    tar: TarReader,
+    part: SnapshotPart,
+    unchanged: Names | null,
+    limits: ArchiveLimits,
+    budget: Budget,
+  ) {
     this.#tar = tar;
+    this.#unchanged = unchanged;
     this.#rules = rulesFor(part);
     this.#limits = limits;
     this.#budget = budget;
@@ -129,12 +142,20 @@ class PartEntries {
     for (let raw = await this.#tar.take(); raw !== null; raw = await this.#tar.take()) {
       const entry = checked(this.#top.relative(raw), this.#rules, this.#leftOut);
       if (entry === null) continue;
+      this.#refuseBetween(entry);
       spend(this.#budget, entry, this.#limits);
       this.#entries += 1;
       this.#bytes += entry.sizeBytes;
       return entry;
     }
+    this.#unchanged?.finish();
     return null;
+  }
+
+  /** Between the look for what changed and the reading of it, a directory may have given way to something else. */
+  #refuseBetween({ type, path }: CheckedEntry): void {
+    if (type === 'directory' || this.#unchanged?.hasBelow(Buffer.from(path)) !== true) return;
+    throw new ExtensionError('transient', `The directory ${printable(path, 100)} went while it was read.`);
   }
 
   get sums(): SnapshotSums['parts'][number] {
@@ -142,17 +163,28 @@ class PartEntries {
   }
 }
 
+async function readUnchanged(tar: TarReader, limits: ArchiveLimits): Promise<Buffer> {
+  const entry = await tar.take();
+  if (entry === null || entry.type !== 'file')
+    throw new Damage('what did not change is not where it must be');
+  if (entry.sizeBytes > limits.namesBytes) throw new Damage('it tells too many names of what did not change');
+  return tar.wholeContent();
+}
+
 /** Reads `source` to its end into pieces. Rejects with what it rejects with, or with what is wrong with it. */
 export async function* packPart(
   pieces: Pieces,
-  part: SnapshotPart,
+  { part, isChanges = false }: Pick<CapturedPart, 'part' | 'isChanges'>,
   source: AsyncIterable<Uint8Array>,
   limits: ArchiveLimits,
   budget: Budget,
 ): AsyncGenerator<Buffer, SnapshotSums['parts'][number]> {
   const tar = new TarReader(source);
   try {
-    const entries = new PartEntries(tar, part, limits, budget);
+    const unchanged = isChanges ? await readUnchanged(tar, limits) : null;
+    if (unchanged !== null) yield* pieces.put(fileEntry(UNCHANGED_ENTRY, unchanged));
+    const names = unchanged === null ? null : new Names(unchanged);
+    const entries = new PartEntries(tar, part, names, limits, budget);
     yield* putEntries(pieces, tar, partPrefix(part), () => entries.next());
     if (entries.sums.entries > 0) return entries.sums;
   } catch (error) {

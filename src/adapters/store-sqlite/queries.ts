@@ -14,7 +14,7 @@ import {
 export type Read = <Result>(work: () => Result | Promise<Result>) => Promise<Result>;
 
 type Queries = Omit<Store, keyof StoreReader | 'transaction' | 'close'>;
-type SnapshotQueries = Pick<Queries, 'listSnapshots' | 'listExpiredSnapshots'>;
+type SnapshotQueries = Pick<Queries, 'listSnapshots' | 'findSnapshotBase' | 'listExpiredSnapshots'>;
 type WorkQueries = Pick<
   Queries,
   'listRuns' | 'listDue' | 'nextDueAtMs' | 'listLive' | 'countLive' | 'slotsUsed'
@@ -78,7 +78,7 @@ function snapshotQueries(connection: Connection, read: Read): SnapshotQueries {
           project === null ? { before: [], filter: '' } : { before: [project], filter: 'project = ? AND' };
         const rows = connection.all(
           `SELECT ordinal, document FROM snapshot
-             WHERE ${filter} expires_at_ms > ? AND ordinal < ? ORDER BY ordinal DESC LIMIT ?`,
+             WHERE ${filter} is_withdrawn = 0 AND expires_at_ms > ? AND ordinal < ? ORDER BY ordinal DESC LIMIT ?`,
           ...before,
           nowMs,
           cursor === null ? Number.MAX_SAFE_INTEGER : Number(cursor),
@@ -91,11 +91,28 @@ function snapshotQueries(connection: Connection, read: Read): SnapshotQueries {
           nextCursor: more ? String(shown.at(-1)?.ordinal) : null,
         };
       }),
+    findSnapshotBase: (sandboxId, nowMs) =>
+      read(() => {
+        const row = connection.get(
+          `SELECT document, (
+             SELECT json_extract(document, '$.fileBytes') FROM snapshot AS changes
+               WHERE changes.based_on = snapshot.id ORDER BY ordinal DESC LIMIT 1
+           ) AS changes_bytes FROM snapshot
+             WHERE sandbox_id = ? AND based_on IS NULL AND is_withdrawn = 0 AND expires_at_ms > ?
+             ORDER BY ordinal DESC LIMIT 1`,
+          sandboxId,
+          nowMs,
+        );
+        if (row === undefined) return null;
+        const lastChangesBytes = row.changes_bytes === null ? null : Number(row.changes_bytes);
+        return { base: snapshotFromRow(row), lastChangesBytes };
+      }),
     listExpiredSnapshots: (nowMs, limit) =>
       read(() =>
         connection
           .all(
-            'SELECT document FROM snapshot WHERE expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?',
+            `SELECT document FROM snapshot WHERE is_withdrawn = 0 AND expires_at_ms <= ?
+               ORDER BY expires_at_ms LIMIT ?`,
             nowMs,
             limit,
           )

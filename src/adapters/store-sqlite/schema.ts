@@ -106,6 +106,17 @@ const MIGRATIONS: readonly string[] = [
   `
   CREATE INDEX sandbox_by_project_state ON sandbox (project, state, ordinal);
   `,
+  // Snapshots that build on others. One that was deleted while others build on it is withdrawn until they are gone.
+  `
+  ALTER TABLE snapshot ADD COLUMN sandbox_id TEXT;
+  ALTER TABLE snapshot ADD COLUMN based_on TEXT;
+  ALTER TABLE snapshot ADD COLUMN is_withdrawn INTEGER NOT NULL DEFAULT 0;
+  UPDATE snapshot SET sandbox_id = json_extract(document, '$.manifest.sandbox_id');
+  CREATE INDEX snapshot_by_sandbox ON snapshot (sandbox_id, ordinal) WHERE based_on IS NULL;
+  CREATE INDEX snapshot_by_base ON snapshot (based_on, ordinal) WHERE based_on IS NOT NULL;
+  DROP INDEX snapshot_by_expiry;
+  CREATE INDEX snapshot_by_expiry ON snapshot (expires_at_ms) WHERE is_withdrawn = 0;
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -120,5 +120,6 @@ function guarded(single: StoreReader, read: Read): StoreReader {
     hostSlotsUsed: (name) => read(() => single.hostSlotsUsed(name)),
     hostRuns: (name) => read(() => single.hostRuns(name)),
     getSnapshot: (id) => read(() => single.getSnapshot(id)),
+    getSnapshotFile: (id) => read(() => single.getSnapshotFile(id)),
   };
 }

@@ -47,6 +47,10 @@ export function createReader(
       return Number(row?.total ?? 0);
     },
     async getSnapshot(id) {
+      const row = connection.get('SELECT document FROM snapshot WHERE id = ? AND is_withdrawn = 0', id);
+      return row === undefined ? null : snapshotFromRow(row);
+    },
+    async getSnapshotFile(id) {
       const row = connection.get('SELECT document FROM snapshot WHERE id = ?', id);
       return row === undefined ? null : snapshotFromRow(row);
     },
@@ -120,9 +124,43 @@ function sandboxWrites(connection: Connection, cache: RecordCache): SandboxWrite
   };
 }
 
-type PlaceWrites = Pick<StoreTransaction, 'putHost' | 'deleteHost' | 'insertSnapshot' | 'deleteSnapshot'>;
+function snapshotWrites(connection: Connection): Pick<StoreTransaction, 'insertSnapshot' | 'deleteSnapshot'> {
+  return {
+    async insertSnapshot(snapshot) {
+      const { sandbox_id: sandboxId, based_on: basedOn = null } = snapshot.manifest;
+      const inserted = connection.run(
+        `INSERT INTO snapshot (id, project, expires_at_ms, document, sandbox_id, based_on)
+           SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE ?6 IS NULL OR EXISTS (SELECT 1 FROM snapshot WHERE id = ?6 AND based_on IS NULL)`,
+        snapshot.id,
+        snapshot.project,
+        snapshot.expiresAtMs,
+        JSON.stringify(snapshot),
+        sandboxId,
+        basedOn,
+      );
+      return inserted === 1;
+    },
+    async deleteSnapshot(id) {
+      const row = connection.get('SELECT based_on FROM snapshot WHERE id = ?', id);
+      if (row === undefined) return [];
+      if (connection.get('SELECT 1 FROM snapshot WHERE based_on = ? LIMIT 1', id) !== undefined) {
+        connection.run('UPDATE snapshot SET is_withdrawn = 1 WHERE id = ?', id);
+        return [];
+      }
+      connection.run('DELETE FROM snapshot WHERE id = ?', id);
+      if (row.based_on === null) return [id];
+      const basedOn = String(row.based_on);
+      const freed = connection.run(
+        `DELETE FROM snapshot WHERE id = ?1 AND is_withdrawn = 1
+           AND NOT EXISTS (SELECT 1 FROM snapshot WHERE based_on = ?1)`,
+        basedOn,
+      );
+      return freed === 1 ? [id, basedOn] : [id];
+    },
+  };
+}
 
-function placeWrites(connection: Connection): PlaceWrites {
+function placeWrites(connection: Connection): Pick<StoreTransaction, 'putHost' | 'deleteHost'> {
   return {
     async putHost({ host, origin }) {
       connection.run(
@@ -136,18 +174,6 @@ function placeWrites(connection: Connection): PlaceWrites {
     async deleteHost(name) {
       return connection.run('DELETE FROM host WHERE name = ?', name) === 1;
     },
-    async insertSnapshot(snapshot) {
-      connection.run(
-        'INSERT INTO snapshot (id, project, expires_at_ms, document) VALUES (?, ?, ?, ?)',
-        snapshot.id,
-        snapshot.project,
-        snapshot.expiresAtMs,
-        JSON.stringify(snapshot),
-      );
-    },
-    async deleteSnapshot(id) {
-      return connection.run('DELETE FROM snapshot WHERE id = ?', id) === 1;
-    },
   };
 }
 
@@ -156,6 +182,7 @@ export function createTransaction(connection: Connection, cache: RecordCache): S
     ...createReader(connection, (id) => cache.current(id)),
     ...sandboxWrites(connection, cache),
     ...placeWrites(connection),
+    ...snapshotWrites(connection),
     async insertIdempotency(record) {
       const inserted = connection.run(
         'INSERT INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',

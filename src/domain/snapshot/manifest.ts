@@ -35,6 +35,8 @@ export type SnapshotPartKind = SnapshotPart['kind'];
 export const snapshotManifestSchema = z.strictObject({
   format: z.literal(1),
   snapshot_id: z.string().regex(SNAPSHOT_ID),
+  /** The whole snapshot to whose workspace this one adds what changed; missing in a whole one. */
+  based_on: z.string().regex(SNAPSHOT_ID).optional(),
   sandbox_id: z.string().max(80),
   profile_id: z.string().max(120),
   profile_version: z.string().max(40),
@@ -48,13 +50,13 @@ export const snapshotManifestSchema = z.strictObject({
   withheld_inputs: z.array(z.string().max(120)),
   services: z.array(z.string().max(128)),
   parts: z.array(snapshotPartSchema).max(1_000),
-  not_captured: z.array(z.string().max(400)),
+  not_captured: z.array(z.string().max(1_200)),
 });
 
 export type SnapshotManifest = z.output<typeof snapshotManifestSchema>;
 
 export const snapshotSumsSchema = z.strictObject({
-  /** In the order of the manifest's parts. */
+  /** In the order of the manifest's parts; of what this archive itself holds of each. */
   parts: z.array(
     z.strictObject({
       entries: z.number().int().nonnegative(),

@@ -5,8 +5,9 @@ import type { SnapshotSums } from './manifest.ts';
 /** What an entry costs beside its content, such as a file made on a slow disk. */
 const ENTRY_BYTES = 4 * 1024;
 
-/** Milliseconds beyond the time of any other create. */
-export function restoreExtraMs({ parts }: SnapshotSums): number {
+/** Milliseconds beyond the time of any other create, for the archives that are read. */
+export function restoreExtraMs(archives: readonly SnapshotSums[]): number {
+  const parts = archives.flatMap((archive) => archive.parts);
   const bytes = parts.reduce((sum, part) => sum + part.bytes + part.entries * ENTRY_BYTES, 0);
   const beyond = Math.max(0, bytes - LIMITS.restoreBytesInProvisionTime);
   return Math.ceil((beyond * 1_000) / LIMITS.restoreBytesPerSecondMin);

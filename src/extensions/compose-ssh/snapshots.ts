@@ -1,11 +1,11 @@
 import { ExtensionError, type Reference } from '../../ports/extension.ts';
-import type { Capture, CapturedPart, Snapshots } from '../../ports/snapshot.ts';
-import { placeOf } from './client.ts';
+import type { Capture, CapturedPart, CaptureRequest, Snapshots } from '../../ports/snapshot.ts';
+import { type Place, placeOf } from './client.ts';
 import { type Hold, holdStack } from './hold.ts';
 import type { PlacedStack } from './sessions.ts';
 import { packVolume, stackMounts } from './volumes.ts';
-import { packWorkspace } from './workspace.ts';
 import { packWorkspaceAsRoot } from './workspace-as-root.ts';
+import { startReading, type WorkspaceReader } from './workspace-reader.ts';
 
 async function* heldFor(content: AsyncIterable<Uint8Array>, hold: Hold): AsyncGenerator<Uint8Array> {
   yield* content;
@@ -16,7 +16,55 @@ async function* heldFor(content: AsyncIterable<Uint8Array>, hold: Hold): AsyncGe
 function untilLast(parts: readonly CapturedPart[], hold: Hold): readonly CapturedPart[] {
   const last = parts.at(-1)!;
   const open: CapturedPart['open'] = async (stop) => heldFor(await last.open(stop), hold);
-  return [...parts.slice(0, -1), { part: last.part, open }];
+  return [...parts.slice(0, -1), { ...last, open }];
+}
+
+/** `reader` is null where our user may not read all of the workspace. */
+async function captured(
+  { client, name, pauseMaxS }: PlacedStack,
+  place: Place,
+  reader: WorkspaceReader | null,
+  signal: AbortSignal,
+): Promise<Capture> {
+  const isHeld = pauseMaxS > 0;
+  const [mounts, early] = await Promise.all([
+    stackMounts(client, { name, workspace: place.directory }, signal),
+    isHeld ? reader?.untilReady() : reader?.begin(),
+  ]);
+  const { imageId, services, volumes, others } = mounts;
+  if (services.length === 0 || imageId === null)
+    throw new ExtensionError('transient', 'The stack has no containers any more.');
+  const hold = isHeld ? await holdStack(client, place, pauseMaxS, signal) : null;
+  const end = async () => {
+    await hold?.release();
+    await reader?.end();
+  };
+  try {
+    const isChanges = (early ?? (await reader?.begin())) === true;
+    const workspace: CapturedPart = {
+      part: { kind: 'workspace' },
+      isChanges,
+      open: async (stop) => reader?.content() ?? packWorkspaceAsRoot(client, place, imageId, stop),
+    };
+    const parts = volumes.map(
+      (mount): CapturedPart => ({
+        part: { kind: 'volume', name: mount.volume, service: mount.service },
+        open: async (stop) => packVolume(client, mount, stop),
+      }),
+    );
+    const all = [workspace, ...parts];
+    const { engine } = await client.engine(signal);
+    return {
+      engine,
+      services,
+      parts: hold === null ? all : untilLast(all, hold),
+      notCaptured: ["what services wrote into their containers' own layers", ...others],
+      end,
+    };
+  } catch (error) {
+    await end().catch(() => undefined); // `error` came first
+    throw error;
+  }
 }
 
 export class ComposeSnapshots implements Snapshots {
@@ -27,36 +75,17 @@ export class ComposeSnapshots implements Snapshots {
     this.#placed = placed;
   }
 
-  async capture(reference: Reference, signal: AbortSignal): Promise<Capture> {
-    const { client, name, pauseMaxS } = await this.#placed(reference);
-    const place = placeOf(client.host, name);
-    const { engine, isRoot } = await client.engine(signal);
-    const { imageId, services, volumes, others } = await stackMounts(
-      client,
-      { name, workspace: place.directory },
-      signal,
-    );
-    if (services.length === 0 || imageId === null)
-      throw new ExtensionError('transient', 'The stack has no containers any more.');
-    const workspace: CapturedPart = {
-      part: { kind: 'workspace' },
-      open: async (stop) =>
-        isRoot ? packWorkspace(client, place, stop) : packWorkspaceAsRoot(client, place, imageId, stop),
-    };
-    const parts = volumes.map(
-      (mount): CapturedPart => ({
-        part: { kind: 'volume', name: mount.volume, service: mount.service },
-        open: async (stop) => packVolume(client, mount, stop),
-      }),
-    );
-    const capture: Capture = {
-      engine,
-      services,
-      parts: [workspace, ...parts],
-      notCaptured: ["what services wrote into their containers' own layers", ...others],
-    };
-    if (pauseMaxS === 0) return capture;
-    const hold = await holdStack(client, place, pauseMaxS, signal);
-    return { ...capture, parts: untilLast(capture.parts, hold), end: () => hold.release() };
+  async capture(reference: Reference, request: CaptureRequest, signal: AbortSignal): Promise<Capture> {
+    const stack = await this.#placed(reference);
+    const place = placeOf(stack.client.host, stack.name);
+    const { isRoot } = await stack.client.engine(signal);
+    if (!isRoot) return captured(stack, place, null, signal);
+    const reader = await startReading(stack.client, place, request, signal);
+    try {
+      return await captured(stack, place, reader, signal);
+    } catch (error) {
+      reader.stop();
+      throw error;
+    }
   }
 }

@@ -1,4 +1,4 @@
-/** A workspace on its host, as a whole and file by file. */
+/** A workspace on its host, file by file, and filled as a whole. */
 import { pipeline } from 'node:stream/promises';
 import { eachDone } from '../../domain/streams.ts';
 import { ExtensionError } from '../../ports/extension.ts';
@@ -9,8 +9,6 @@ import { lastWords } from './errors.ts';
 import { FILE_BYTES_MAX, insideWorkspace, notPlain, tooLarge, type WorkspaceFiles } from './repository.ts';
 
 const WORDS_BYTES_MAX = 4_096;
-/** Some files changed while they were read: of a sandbox that runs on, nothing else can be expected. */
-const FILES_CHANGED = 1;
 const NOT_PLAIN = 67;
 const NOT_THERE = 68;
 
@@ -34,7 +32,8 @@ export function filesOnHost(client: HostClient, place: Place, signal: AbortSigna
   };
 }
 
-function wordsOf(process: HostProcess): () => string {
+/** What it has said to its standard error last. */
+export function wordsOf(process: HostProcess): () => string {
   let said = '';
   process.stderr.on('data', (data: Buffer) => {
     said = (said + data.toString('utf8')).slice(-WORDS_BYTES_MAX);
@@ -42,29 +41,10 @@ function wordsOf(process: HostProcess): () => string {
   return () => said;
 }
 
-function tarError(doing: string, exitCode: number, said: string): ExtensionError {
+export function tarError(doing: string, exitCode: number, said: string): ExtensionError {
   const kind = /no space left|quota exceeded/i.test(said) ? 'capacity' : 'transient';
   const words = lastWords(said) || 'no reason was given';
   return new ExtensionError(exitCode === 127 ? 'unsupported' : kind, `${doing} failed: ${words}.`);
-}
-
-/** As a tar stream. Rejects at its end when it is not complete. */
-export async function* packWorkspace(
-  client: HostClient,
-  place: Place,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const command = ['tar', '-C', place.directory, '-cf', '-', '.'];
-  const tar = await client.link.start({ command, signal });
-  const said = wordsOf(tar);
-  try {
-    tar.stdin.end();
-    yield* tar.stdout;
-    const exitCode = await tar.exit;
-    if (exitCode > FILES_CHANGED) throw tarError('Reading the workspace', exitCode, said());
-  } finally {
-    tar.kill();
-  }
 }
 
 /** Into the directory that is there. Everything belongs to whom the link logs in as, like what is uploaded. */

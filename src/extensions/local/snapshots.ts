@@ -10,7 +10,13 @@ import { promisify } from 'node:util';
 import { eachDone } from '../../domain/streams.ts';
 import { printable } from '../../domain/text.ts';
 import { ExtensionError, type Reference } from '../../ports/extension.ts';
-import type { Capture, RestoredPart, RestoreSource, Snapshots } from '../../ports/snapshot.ts';
+import type {
+  Capture,
+  CaptureRequest,
+  RestoredPart,
+  RestoreSource,
+  Snapshots,
+} from '../../ports/snapshot.ts';
 import type { Boxes } from './client.ts';
 import type { Layers } from './layers.ts';
 
@@ -118,7 +124,7 @@ export class LocalSnapshots implements Snapshots {
     this.#layers = layers;
   }
 
-  async capture({ name }: Reference, signal: AbortSignal): Promise<Capture> {
+  async capture({ name }: Reference, _request: CaptureRequest, signal: AbortSignal): Promise<Capture> {
     signal.throwIfAborted();
     const first = this.#boxes.exists(name) ? this.#boxes.process(name) : null;
     if (first === null) throw new ExtensionError('transient', 'The sandbox does not run.');

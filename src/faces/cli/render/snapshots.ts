@@ -25,6 +25,7 @@ export function snapshotCard(view: Snapshot, look: Look): string {
     [
       ['holds', view.parts.map(partLine).join(', ')],
       ['size', `${size(view.archive_bytes)} compressed`],
+      ['builds on', view.based_on],
       ['kept', `${shortTime(Date.parse(view.expires_at) - nowMs())} more (until ${view.expires_at})`],
       ['for', shown(view.project)],
       ['sha256', view.sha256],
