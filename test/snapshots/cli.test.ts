@@ -29,7 +29,7 @@ describe('the commands of snapshots', () => {
     const id = await bench.create('--profile', 'profile.local');
     const card = await bench.inTerminal(['snapshot', id]).ended;
     const snapshot = SNAPSHOT_ID.exec(card.stdout)![0];
-    expect(card.stdout).toMatch(/holds.*workspace \(1 entries, 0 B\)/);
+    expect(card.stdout).toMatch(/holds.*workspace \(1 entry, 0 B\)/);
     expect(card.stdout).toContain(`sandboxer restore ${snapshot}`);
     expect((await bench.inTerminal(['snapshots', 'list']).ended).stdout).toMatch(
       new RegExp(`${snapshot}.*${id}`),

@@ -16,7 +16,7 @@ function size(bytes: number): string {
 
 function partLine(part: Snapshot['parts'][number]): string {
   const name = part.kind === 'workspace' ? 'workspace' : `volume ${shown(part.name)}`;
-  return `${name} (${part.entries} entries, ${size(part.bytes)})`;
+  return `${name} (${part.entries} ${part.entries === 1 ? 'entry' : 'entries'}, ${size(part.bytes)})`;
 }
 
 export function snapshotCard(view: Snapshot, look: Look): string {
