@@ -10,7 +10,7 @@ afterAll(() => bench.clear());
 const WRONG: readonly (readonly [words: readonly string[], code: number, said: readonly RegExp[]])[] = [
   [['crate'], 2, [/Unknown command 'crate'/, /Did you mean create\?/]],
   [['profiles', 'lst'], 2, [/Unknown command 'lst'/, /Did you mean list\?/]],
-  [['profiles'], 2, [/profiles needs one more word: list, show and validate/]],
+  [['profiles'], 2, [/profiles needs one more word: list, show or validate/]],
   [['list', '--sate', 'ready'], 2, [/Unknown option '--sate'/, /Did you mean --state\?/]],
   [['list', '--state', 'redy'], 2, [/'redy' is invalid/, /Allowed choices are requested/]],
   [['list', '--limit', 'many'], 2, [/--limit takes a whole number, and was given "many"/]],
