@@ -1,5 +1,8 @@
 /** An archive of what changed, honest or not, laid over another: what comes out is held to the rules as if it were one. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { ARCHIVE_LIMITS } from '../../src/adapters/snapshot-archives/limits.ts';
 import type { SnapshotRecord } from '../../src/ports/snapshot-archives.ts';
@@ -90,6 +93,28 @@ describe('what changed over what did not', () => {
         code: 'snapshot_corrupt',
         message: expect.stringMatching(why),
       });
+  });
+
+  it('leaves no file open when it is refused because of its base', async () => {
+    using bench = new ArchiveBench();
+    const { record, base } = await forged(bench, FULL, [unchanged('e'), TOP]);
+    /* As many frames as are not read ahead, of what follows the manifest. */
+    const noise = Array.from({ length: 4 }, () => zstdCompressSync(randomBytes(3 * 1024 * 1024)));
+    const path = join(bench.directory, `${BASE}.tar.zst`);
+    const { sums } = base;
+    const large = bench.plant(Buffer.concat([readFileSync(path), ...noise]), base.manifest, sums);
+    const other = { ...large, manifest: { ...large.manifest, engine: 'another' } };
+    await expect(readAll(bench, { record, base: other })).rejects.toMatchObject({
+      code: 'snapshot_corrupt',
+    });
+    const open = readdirSync('/proc/self/fd').map((number) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${number}`);
+      } catch {
+        return ''; // the directory that was read here
+      }
+    });
+    expect(open.filter((path) => path.includes(BASE))).toEqual([]);
   });
 
   it('is refused where one of both files is not what was written, wherever it differs', async () => {

@@ -135,8 +135,7 @@ class Reading {
     const reuse = (piece: Uint8Array) => pieces.reuse(piece);
     if (!isChanges) return { part, open: (top) => partStream(given, top, done), reuse };
     const unchanged = await this.#readUnchanged();
-    this.#base = await this.#openBase();
-    const overlay = new Overlay(this.#base.tar, tar, unchanged);
+    const overlay = new Overlay((await this.#openBase()).tar, tar, unchanged);
     const open = (top: string) => partStream({ ...given, tar: overlay }, top, () => done(overlay.found));
     return { part, open, reuse };
   }
@@ -167,11 +166,11 @@ class Reading {
     const { own, base } = this.#files;
     if (base === null || base.record.id !== own.record.manifest.based_on)
       throw new Damage('what it builds on is gone');
-    const source = new Source(base, this.#walk.limits, this.#signal);
-    const { based_on: next, parts } = await source.readManifest();
+    this.#base = new Source(base, this.#walk.limits, this.#signal);
+    const { based_on: next, parts } = await this.#base.readManifest();
     if (next !== undefined || parts[0]?.kind !== 'workspace')
       throw new Damage('what it builds on is no whole snapshot of a workspace');
-    return source;
+    return this.#base;
   }
 }
 
