@@ -89,15 +89,16 @@ async function refuseIfEnded(
 async function copyParts(
   engine: EngineContext,
   manifest: SnapshotManifest,
-  { parts, end }: Pick<Capture, 'parts' | 'end'>,
+  captured: Capture,
+  parts: readonly CapturedPart[],
   signal: AbortSignal,
 ): Promise<WrittenArchive> {
   try {
     const written = await engine.snapshots.write(manifest, parts, signal);
-    await end?.();
+    await captured.end?.();
     return written;
   } catch (error) {
-    await end?.().catch(() => undefined); // `error` came first
+    await captured.end?.().catch(() => undefined); // `error` came first
     await engine.snapshots.remove(manifest.snapshot_id);
     throw error;
   }
@@ -109,9 +110,10 @@ function whenRead(parts: readonly CapturedPart[], then: () => void): readonly Ca
     yield* content;
     then();
   }
-  return parts.map((part, index) =>
-    index < parts.length - 1 ? part : { ...part, open: async (stop) => told(await part.open(stop)) },
-  );
+  const last = parts.at(-1);
+  if (last === undefined) return parts;
+  const { part, isChanges = false } = last;
+  return [...parts.slice(0, -1), { part, isChanges, open: async (stop) => told(await last.open(stop)) }];
 }
 
 /** The snapshot that was to be built on was deleted meanwhile. */
@@ -167,7 +169,7 @@ async function capture(order: Order, base: SnapshotRecord | null): Promise<Snaps
     lives = refuseIfEnded(engine, extension, record, signal);
     lives.catch(() => undefined); // told below
   });
-  const written = await copyParts(engine, manifest, { ...captured, parts }, signal);
+  const written = await copyParts(engine, manifest, captured, parts, signal);
   const snapshot: SnapshotRecord = {
     ...written,
     id,
