@@ -8,7 +8,7 @@ import { constants, zstdDecompress } from 'node:zlib';
 import { release } from '../../domain/streams.ts';
 import type { ByteSource } from './byte-source.ts';
 import { Damage } from './damage.ts';
-import { FRAME_BYTES, PACKED_BYTES_MAX } from './frames.ts';
+import { FRAME_BYTES, FRAMES_UNDER_WAY, PACKED_BYTES_MAX } from './frames.ts';
 
 const FRAME_MAGIC = 0xfd2fb528;
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
@@ -21,7 +21,6 @@ const RESERVED_BLOCK = 3;
 /** One more than fits, so that the library never begins a second buffer. */
 const UNPACKED_BUFFER_BYTES = FRAME_BYTES + 1;
 const WINDOW_BITS_MAX = Math.log2(FRAME_BYTES);
-const FRAMES_UNDER_WAY = 2;
 
 const decompress = promisify(zstdDecompress);
 

@@ -13,7 +13,8 @@ import { Pieces } from './tar-writer.ts';
 export const FRAME_BYTES = 4 * 1024 * 1024;
 /** A level that keeps up with a network, and is far better than none. */
 const PARAMETERS = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 };
-const FRAMES_UNDER_WAY = 2;
+/** Side by side, each way. */
+export const FRAMES_UNDER_WAY = 2;
 /** What cannot be compressed becomes a little larger. */
 export const PACKED_BYTES_MAX = FRAME_BYTES + 64 * 1024;
 

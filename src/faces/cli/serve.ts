@@ -2,12 +2,11 @@ import { existsSync } from 'node:fs';
 import { createJsonLog } from '../../adapters/log/json-log.ts';
 import { SandboxerError } from '../../domain/errors.ts';
 import { type Composed, compose } from '../../main.ts';
-import { type RunningServer, refusePlainHttp, serveHttp } from '../http/server.ts';
+import { DEFAULT_HOST, type RunningServer, refusePlainHttp, serveHttp } from '../http/server.ts';
 import { onInterrupt } from './interrupt.ts';
 import type { Values } from './spec.ts';
 import type { Terminal } from './terminal.ts';
 
-const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_PORT = 7_788;
 const PORT_MAX = 65_535;
 

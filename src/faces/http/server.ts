@@ -34,7 +34,7 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const DEFAULT_HOST = '127.0.0.1';
+export const DEFAULT_HOST = '127.0.0.1';
 const LOOPBACK = [DEFAULT_HOST, '::1', 'localhost'];
 
 function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
