@@ -26,10 +26,10 @@ export async function* eachDone<Piece>(
 
 /**
  * Gives the memory of a large piece back now, of which nobody looks at anything any more; every view of it is empty from then on.
- * Left to the collector, what streams past would make it come often. Memory that may be shared with other buffers is left alone.
+ * Left to the collector, what streams past would make it come often. Memory of the pool that small buffers share is left alone.
  */
 export function release(piece: Uint8Array): void {
   const memory = piece.buffer;
   if (!(memory instanceof ArrayBuffer) || piece.byteOffset !== 0) return;
-  if (memory.byteLength > Buffer.poolSize) memory.transfer(0);
+  if (piece.length === memory.byteLength || memory.byteLength > Buffer.poolSize) memory.transfer(0);
 }

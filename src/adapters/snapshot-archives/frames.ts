@@ -4,21 +4,15 @@
  */
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { constants, zstdCompress } from 'node:zlib';
-import { release } from '../../domain/streams.ts';
+import { Compressors, releasePacked } from './compressors.ts';
 import { Pieces } from './tar-writer.ts';
 
 /** Of each but the last, before it is compressed. */
 export const FRAME_BYTES = 4 * 1024 * 1024;
-/** A level that keeps up with a network, and is far better than none. */
-const PARAMETERS = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 };
 /** Side by side, each way. */
 export const FRAMES_UNDER_WAY = 2;
 /** What cannot be compressed becomes a little larger. */
 export const PACKED_BYTES_MAX = FRAME_BYTES + 64 * 1024;
-
-const compress = promisify(zstdCompress);
 
 export interface WrittenFrames {
   readonly inBytes: number;
@@ -37,16 +31,16 @@ export async function writeFrames(
   const pieces = new Pieces(FRAME_BYTES);
   let inBytes = 0;
   let fileBytes = 0;
+  const compressors = new Compressors();
   const store = async (piece: Buffer, before: Promise<void>) => {
-    const [frame] = await Promise.all([
-      compress(piece, { chunkSize: PACKED_BYTES_MAX, params: PARAMETERS }),
-      before,
-    ]);
-    pieces.reuse(piece);
-    fileBytes += frame.length;
-    hash.update(frame);
-    await file.appendFile(frame);
-    release(frame);
+    const packing = compressors.pack(piece).finally(() => pieces.reuse(piece));
+    const [packed] = await Promise.all([packing, before]);
+    for (const bytes of packed) {
+      fileBytes += bytes.length;
+      hash.update(bytes);
+      await file.appendFile(bytes);
+      releasePacked(bytes);
+    }
   };
   let last = Promise.resolve();
   const underWay: Promise<void>[] = [];
@@ -62,6 +56,7 @@ export async function writeFrames(
     await last;
   } finally {
     await Promise.allSettled(underWay);
+    compressors.close();
   }
   return { inBytes, fileBytes, sha256: hash.digest('hex') };
 }

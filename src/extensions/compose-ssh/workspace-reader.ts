@@ -1,5 +1,6 @@
 /** A workspace on its host on its way into a snapshot: all of it, or what changed since another one. */
 import { LIMITS } from '../../domain/limits.ts';
+import { eachDone, release } from '../../domain/streams.ts';
 import type { HostProcess } from '../../ports/host-link.ts';
 import type { CaptureRequest } from '../../ports/snapshot.ts';
 import type { HostClient, Place } from './client.ts';
@@ -13,8 +14,12 @@ const FILES_CHANGED = 1;
 /** What a tar stream ends with, at least. */
 const TAR_END_BYTES = 1_024;
 
-function isTarEnd(bytes: Buffer): boolean {
-  const end = bytes.subarray(-TAR_END_BYTES);
+/** A copy of the last bytes of what was read before, and then `piece`. */
+function endOf(before: Buffer, piece: Buffer): Buffer {
+  return Buffer.concat([before, piece.subarray(-TAR_END_BYTES)]).subarray(-TAR_END_BYTES);
+}
+
+function isTarEnd(end: Buffer): boolean {
   return end.length === TAR_END_BYTES && end.every((byte) => byte === 0);
 }
 
@@ -45,17 +50,28 @@ export class WorkspaceReader {
     return (await this.#line()) === 'changes';
   }
 
-  /** A tar stream, once it has begun. Whether it is complete is known once `end` resolves, if not before. */
-  async *content(): AsyncGenerator<Uint8Array> {
-    let last: Buffer = this.#chunk;
+  /**
+   * A tar stream, once it has begun; each piece until the next is asked for. Whether it is complete is known once `end` resolves, if
+   * not before.
+   */
+  content(): AsyncGenerator<Uint8Array> {
+    return eachDone(this.#pieces(), release);
+  }
+
+  async *#pieces(): AsyncGenerator<Uint8Array> {
+    let end: Buffer = Buffer.alloc(0);
     try {
-      if (last.length > 0) yield last;
-      for (let next = await this.#chunks.next(); !next.done; next = await this.#chunks.next()) {
-        last = next.value.length < TAR_END_BYTES ? Buffer.concat([last, next.value]) : next.value;
-        yield next.value;
+      for (let piece = this.#chunk; ; ) {
+        if (piece.length > 0) {
+          end = endOf(end, piece);
+          yield piece;
+        }
+        const { done, value } = await this.#chunks.next();
+        if (done) break;
+        piece = value;
       }
       this.#isRead = true;
-      if (!isTarEnd(last)) await this.end();
+      if (!isTarEnd(end)) await this.end();
     } finally {
       if (!this.#isRead) this.stop();
     }

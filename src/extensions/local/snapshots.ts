@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import { eachDone } from '../../domain/streams.ts';
+import { eachDone, release } from '../../domain/streams.ts';
 import { printable } from '../../domain/text.ts';
 import { ExtensionError, type Reference } from '../../ports/extension.ts';
 import type {
@@ -65,7 +65,7 @@ async function* packed(directory: string, signal: AbortSignal): AsyncGenerator<U
     FILES_CHANGED,
   );
   try {
-    yield* child.stdout;
+    yield* eachDone(child.stdout as AsyncIterable<Buffer>, release);
     await ended;
   } finally {
     child.kill('SIGKILL');
