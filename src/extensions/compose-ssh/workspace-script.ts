@@ -8,79 +8,109 @@
  * Says `ready` and waits for a line where all must stand still from then on; says how it reads, `changes` or `whole`; then says
  * the workspace as a tar stream. Of changes, the names of all else come first in it.
  *
- * A listing has a line for each entry: its path, two slashes, and what changes when it does; slashes are bytes 1, so that lines and
- * paths are in the order of `compareInTree`. In that of a whole one a ~ stands at what may have changed after tar read it.
- * It is made after the reading, and counts during one boot of the machine, whose crash takes times and contents back apart.
+ * A listing has a line for each entry: its path, two slashes, and what changes when it does; slashes are bytes 1, so that paths sort
+ * in the order of `compareInTree`. In that of a whole one a ~ stands at what may have changed after tar read it. It is made after the
+ * reading, and counts during one boot of the machine, whose crash takes times and contents back apart.
  *
  * Only find and tar meet what containers write, and both go from directory to directory and follow no link, whatever appears on
  * their way. So tar is told what to leave, not what to take.
  */
-export const READ_WORKSPACE = `
+export const READ_WORKSPACE = String.raw`
 export LC_ALL=C
 unset TAR_OPTIONS
 umask 077
 dir=$1/$2 own=$1/.sandboxer/$2/snapshots work=$1/.sandboxer/$2/snapshots/$3.work id=$3 base=$4 most=$5
 read -r boot </proc/sys/kernel/random/boot_id
 old=$own/$base.$boot
-facts='%y,%n,%D,%i,%C@,%T@,%s,%m,%U,%G\\0'
-mark=$(printf '\\001\\001') odd=$(printf '\\002-\\037\\\\\\177') two=$(printf '\\002')
-# Names that tar takes from a file as they are. What has another one is always read.
-plain="^[^$odd]*[^$odd ]"
+facts='%y,%n,%D,%i,%C@,%T@,%s,%m,%U,%G\0'
 ready() {
   [ -n "$went" ] || { echo ready; read -r went; went=yes; }
 }
-# No step's failure may look like a shorter list: what is on none is neither read nor kept.
+# The last line says how find ended: no step's failure may look like a shorter list, and what is on none is neither read nor kept.
 list() {
-  { (cd -P -- "$dir" && exec find . "$@" 2>"$work/said"); echo "$?" >found; } | tr '/\\001' '\\001\\002' >all || return 1
-  read -r found <found && [ "$found" -le 1 ] || return 1
-  lines said -v ': No such file or directory$' >rest && [ ! -s rest ] || return 1
-  lines all -z "$plain$mark" >some && sort -z some >new && [ -s new ]
+  { (cd -P -- "$dir" && exec find . "$@" 2>"$work/said"); printf 'end %s\0' "$?"; } | tr '/\001\0\n' '\001\002\n\003'
 }
-# Lines of a file, also none.
-lines() {
-  file=$1; shift
-  grep -a "$@" "$file"
-  [ "$?" -le 1 ]
+# Nothing but entries that went meanwhile may be missing on a list.
+listed() {
+  [ -s said ] || return 0
+  grep -a -v ': No such file or directory$' said >rest
+  [ "$?" -eq 1 ]
 }
-paths() { sed -z "s/$mark.*//" "$@"; }
-changes() {
-  [ -n "$base" ] && [ -s "$old" ] && ready && list -printf "%p//$facts" || return 1
-  comm -z -12 "$old" new >same && comm -z -3 "$old" new >other && lines all -z -v "$plain$mark" >strange || return 1
-  # What became of one name of a file is not seen at its others: of such a file all are read, or none.
-  sed -z -n "/$mark~*d,/d; /$mark~*[^,],1,/d; s/^.*$mark~*\\([^,],[0-9]*,[0-9]*,[0-9]*,\\).*/$mark\\1/p" other strange >several &&
-    tr '\\0' '\\n' <several >links && : >linked || return 1
-  if [ -s links ]; then
-    lines same -z -F -f links >linked && lines same -z -v -F -f links >alone && mv alone same || return 1
-  fi
+words='
+  function read_entry() {
+    at = index($0, "\001\001")
+    path = substr($0, 1, at - 1)
+    facts = substr($0, at + 2)
+  }
+  function above(path) { return match(path, /\001[^\001]*$/) ? substr(path, 1, RSTART - 1) : "" }
+  # tar takes these names otherwise from a file. They are on no listing that is kept, and always read.
+  function is_strange(path) { return path ~ /[\002-\037\\\177]| $/ }
+  function is_directory(facts) { return facts ~ /^~?d,/ }
+  /^end [01]$/ { isComplete = 1; next }
+  { read_entry() }
+'
+compare='
   # The directories that lead to what is new or gone are not left, so that what is left are whole trees.
-  sed -z 's/^\\t//' other >fresh && paths same >keep && paths fresh linked strange >some && printf '.\\0' >>some &&
-    sed -z -n -e ':up' -e 'p;s/\\x01[^\\x01]*$//;t up' some >ways && sort -z -u ways >take &&
-    comm -z -23 keep take >left && tr '\\001\\0' '/\\n' <left >leave || return 1
-  # A changed directory too: one that is gone when its turn comes shall not take with it what is in it.
-  sed -z -n "s/^\\t\\(.*\\)\${mark}d,.*/\\1/p" other >after && sed -z -n "s/^\\([^\\t].*\\)$mark~*d,.*/\\1/p" other >before &&
-    comm -z -12 before after >both && sort -z -m -u both keep >told && tr '\\001' / <told >names &&
-    sed -z '/^\\.$/d; s|^\\./||' names >unchanged && [ "$(wc -c <unchanged)" -le "$most" ]
+  function take(path) { for (; path != "" && !(path in taken); path = above(path)) taken[path] }
+  function links(facts) { return facts ~ /^~?d,|^~?.,1,/ ? 0 : split(facts, fact, ",") }
+  # What became of one name of a file is not seen at its others: of such a file all are read, or none.
+  function note_links(facts) { if (links(facts)) linked[fact[3], fact[4]] }
+  function tell(path) { if (path != ".") { print substr(path, 3); told += length(path) - 1 } }
+  isOld { before[path] = facts; next }
+  !is_strange(path) && path in before && before[path] == facts {
+    delete before[path]
+    same[++count] = path
+    parent[count] = above(path)
+    if (links(facts)) inode[count] = fact[3] SUBSEP fact[4]; else tell(path)
+    next
+  }
+  {
+    take(path)
+    note_links(facts)
+    # A changed directory is told as kept: one that is gone when its turn comes shall not take with it what is in it.
+    if (path in before && is_directory(facts) && is_directory(before[path])) tell(path)
+  }
+  END {
+    take(".")
+    for (path in before) { take(path); note_links(before[path]) }
+    for (i in inode) if (inode[i] in linked) take(same[i]); else tell(same[i])
+    for (i = 1; i <= count; i++) {
+      if (same[i] in taken || !(parent[i] in taken)) continue
+      gsub(/\001/, "/", same[i])
+      print same[i] >"leave"
+    }
+    exit !isComplete || told > most
+  }
+'
+changes() {
+  [ -n "$base" ] && [ -s "$old" ] && ready && : >leave && list -printf "%p//$facts" |
+    awk -v most="$most" "$words$compare" isOld=1 "$old" isOld=0 - >told && listed &&
+    sort told >names && tr '\001\n' '/\0' <names >unchanged
 }
 # Of writes by way of memory that is shared with a file, only the first since it was written out changes its times.
 whole() {
   case $(stat -f -c %T "$dir") in ext2/ext3 | xfs | btrfs) ;; *) return 1 ;; esac
   tar --sort=name --version >/dev/null 2>&1 || return 1
-  read -r started _ </proc/uptime && : >began && touch -r began -d '-2 seconds' since && timeout 30 sync -f "$dir"
+  IFS=. read -r started _ </proc/uptime && : >began && touch -r began -d '-2 seconds' since && timeout 30 sync -f "$dir"
 }
 pack() { LC_ALL=C.UTF-8 tar -cf - "$@" -C "$dir" .; }
+settled='
+  { split(facts, fact, ","); if (fact[3] != device) isElsewhere = 1 }
+  is_strange(path) { next }
+  # A directory that was moved and its parent changed; what is in it did not, and was elsewhere.
+  above(path) in moved { if (is_directory(facts)) moved[path]; next }
+  facts ~ /^~d,/ { changed[path]; if (above(path) in changed) moved[path] }
+  { print }
+  END { exit !isComplete || isElsewhere }
+'
 # The listing of what was read. Whatever changed since before the reading is marked, if the clock was not set meanwhile.
 keep() {
-  : >ended && read -r over _ </proc/uptime && set -- $(stat -c %Y began ended) || return 1
-  drift=$(($2 - $1 - \${over%%.*} + \${started%%.*}))
+  : >ended && IFS=. read -r over _ </proc/uptime && set -- $(stat -c %Y began ended) || return 1
+  drift=$(($2 - $1 - over + started))
   [ "$drift" -ge -1 ] && [ "$drift" -le 1 ] || return 1
-  list -newercm "$work/since" -printf "%p//~$facts" -o -printf "%p//$facts" || return 1
-  device=$(stat -c %d "$dir") && lines all -z -v "$mark~*[^,],[0-9]*,$device," >rest && [ ! -s rest ] || return 1
-  # A directory that was moved and its parent changed; what is in it did not, and was elsewhere.
-  lines new -z "$mark~d," >some && paths some >changed &&
-    sed -z -n 's/^\\(.*\\)\\x01[^\\x01]*$/\\1\\x02&\\x01/p' changed >some && sort -z -t "$two" -k 1,1 some >ways &&
-    join -z -t "$two" -o 1.2 ways changed >moved && tr '\\0' '\\n' <moved >below || return 1
-  if [ -s below ]; then lines new -z -v -F -f below >same && mv same new || return 1; fi
-  find "$own" -mindepth 1 -maxdepth 1 \\( -type f -o -mmin +1440 \\) -exec rm -rf -- {} +
+  device=$(stat -c %d "$dir") && list -newercm "$work/since" -printf "%p//~$facts" -o -printf "%p//$facts" |
+    awk -v device="$device" "$words$settled" >new && listed || return 1
+  find "$own" -mindepth 1 -maxdepth 1 \( -type f -o -mmin +1440 \) -exec rm -rf -- {} +
   mv -- new "$own/$id.$boot"
 }
 how=plain
