@@ -73,13 +73,18 @@ async function touch(engine: EngineContext, record: SandboxRecord): Promise<void
   );
 }
 
+interface Order {
+  readonly engine: EngineContext;
+  readonly extension: Extension;
+  readonly record: SandboxRecord;
+  readonly keepMs: number;
+  readonly signal: AbortSignal;
+}
+
 /** A sandbox that ended by itself meanwhile may have given less than it had; one that was paused may look as if it started. */
-async function refuseIfEnded(
-  engine: EngineContext,
-  extension: Extension,
-  record: SandboxRecord,
-  signal: AbortSignal,
-): Promise<void> {
+async function refuseIfEnded({ engine, extension, record, signal }: Order, captured: Capture): Promise<void> {
+  const ranThrough = captured.ranThrough?.(signal).catch(() => false); // then `observe` tells more
+  if ((await ranThrough) === true) return;
   const seen = await observe(engine, extension, referenceOf(record), signal);
   if (seen.kind === 'unknown')
     throw new ExtensionError('transient', `It is not known whether it still runs: ${seen.cause}`);
@@ -146,14 +151,6 @@ async function recordSnapshot(
   return isRecorded;
 }
 
-interface Order {
-  readonly engine: EngineContext;
-  readonly extension: Extension;
-  readonly record: SandboxRecord;
-  readonly keepMs: number;
-  readonly signal: AbortSignal;
-}
-
 /** Rejects with `BaseGone` when `base` went meanwhile. */
 async function capture(order: Order, base: SnapshotRecord | null): Promise<SnapshotRecord> {
   const { engine, extension, record, signal } = order;
@@ -166,7 +163,7 @@ async function capture(order: Order, base: SnapshotRecord | null): Promise<Snaps
   /** Asked while what was read is still being written: that takes nothing from the sandbox any more. */
   let lives: Promise<void> | null = null;
   const parts = whenRead(captured.parts, () => {
-    lives = refuseIfEnded(engine, extension, record, signal);
+    lives = refuseIfEnded(order, captured);
     lives.catch(() => undefined); // told below
   });
   const written = await copyParts(engine, manifest, captured, parts, signal);
@@ -179,7 +176,7 @@ async function capture(order: Order, base: SnapshotRecord | null): Promise<Snaps
     manifest,
   };
   try {
-    await (lives ?? refuseIfEnded(engine, extension, record, signal));
+    await (lives ?? refuseIfEnded(order, captured));
     if (!(await recordSnapshot(engine, record, snapshot))) throw new BaseGone();
     return snapshot;
   } catch (error) {

@@ -13,8 +13,8 @@ export interface CapturedPart {
   open(signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /**
    * Whether it is only what changed since `CaptureRequest.baseId`, which only a workspace may be. Then the stream's first entry is
-   * a file with the paths of what did not change, relative, each ended by a NUL; the top directory follows, then what changed and
-   * all directories that lead to it. The paths of both, and the entries of the base, are in the order of `compareInTree`.
+   * a file with the paths of what did not change, relative, each ended by a NUL, with a slash before it where that is a directory with
+   * all that was in it; the top directory follows, then what changed and all directories that lead to it. The paths of both, and the entries of the base, are in the order of `compareInTree`.
    */
   readonly isChanges?: boolean;
 }
@@ -34,6 +34,11 @@ export interface Capture {
   readonly parts: readonly CapturedPart[];
   /** Sentences: what of this sandbox is in no part. */
   readonly notCaptured: readonly string[];
+  /**
+   * Optional: whether the sandbox has run all the time since `capture`, asked once all parts were read. Only where it says so for
+   * certain the core does without `observe`, which may take longer.
+   */
+  ranThrough?(signal: AbortSignal): Promise<boolean>;
   /**
    * Called once all parts were read, or will not be. Lets go of what was held for the capture; rejects (ExtensionError) when it
    * could not be held until now, so that the parts are not of one moment, or when a part was not complete. After an abort it may

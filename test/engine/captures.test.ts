@@ -64,8 +64,9 @@ class Captured implements Capture {
 let close: () => Promise<void> = async () => undefined;
 afterEach(() => close());
 
-it('ends it as its own, though it is an object of a class', async () => {
-  const ended: string[] = [];
+/** A sandbox whose captures are `capture()`, and how often its backend was asked for it. */
+async function captured(capture: () => Capture) {
+  const looks = { count: 0 };
   const hosted = hostedExtension(new HostedWorld());
   const capturing: typeof hosted = {
     ...hosted,
@@ -75,7 +76,11 @@ it('ends it as its own, though it is an object of a class', async () => {
         return {
           ...made,
           capabilities: async () => ({ ...(await made.capabilities()), snapshots: true }),
-          snapshots: { kinds: ['workspace'], capture: async () => new Captured(ended) },
+          observe: async (reference, signal) => {
+            looks.count += 1;
+            return made.observe(reference, signal);
+          },
+          snapshots: { kinds: ['workspace'], capture: async () => capture() },
         };
       },
     }),
@@ -86,8 +91,28 @@ it('ends it as its own, though it is an object of a class', async () => {
   const environment = { PATH: process.env.PATH, SANDBOXER_HOME: home, SANDBOXER_HOST: 'somewhere' };
   const transport = new LocalTransport(await compose({ environment, installed: [capturing] }));
   close = () => transport.close();
-  const sandbox = await new Sandboxer(transport).create({ profile: 'profile.hosted' });
-  const taken = await transport.call('snapshot', { id: sandbox.id });
+  const { id } = await new Sandboxer(transport).create({ profile: 'profile.hosted' });
+  looks.count = 0;
+  const taken = await transport.call('snapshot', { id });
+  return { taken, looks: looks.count };
+}
+
+it('ends it as its own, though it is an object of a class', async () => {
+  const ended: string[] = [];
+  const { taken } = await captured(() => new Captured(ended));
   expect(taken.parts).toMatchObject([{ kind: 'workspace', entries: 1 }]);
   expect(ended).toEqual(['hosted']);
+});
+
+it('asks whether the sandbox still runs, unless the capture knows for certain', async () => {
+  for (const [ranThrough, looks] of [
+    [async () => true, 0],
+    [async () => false, 1],
+    [async () => Promise.reject(new Error('the link broke')), 1],
+    [undefined, 1],
+  ] as const) {
+    const capture = Object.assign(new Captured([]), { ranThrough });
+    expect((await captured(() => capture as Capture)).looks).toBe(looks);
+    await close();
+  }
 });

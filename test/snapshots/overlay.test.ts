@@ -71,6 +71,32 @@ describe('what changed over what did not', () => {
     ]);
   });
 
+  it('takes all that is in a directory from the base where that is told with a slash, and nothing beside it', async () => {
+    using bench = new ArchiveBench();
+    const base: Content = [
+      TOP,
+      directory('d'),
+      directory('d/e'),
+      file('d/e/x', 'old x'),
+      file('d/y', 'old y'),
+      file('d-', 'old'),
+      directory('f'),
+      file('f/g', 'old g'),
+      file('f/h', 'old h'),
+    ];
+    const changes: Content = [unchanged('d/', 'f', 'f/h'), TOP, directory('f'), file('f/a', 'new a')];
+    expect(await readAll(bench, await forged(bench, base, changes))).toEqual([
+      ['./', ''],
+      ['d/', ''],
+      ['d/e/', ''],
+      ['d/e/x', 'old x'],
+      ['d/y', 'old y'],
+      ['f/', ''],
+      ['f/a', 'new a'],
+      ['f/h', 'old h'],
+    ]);
+  });
+
   it('is skipped, and its base left alone, where nobody wants the workspace', async () => {
     using bench = new ArchiveBench();
     const stored = await forged(bench, FULL, [unchanged('e'), TOP]);

@@ -5,7 +5,7 @@ import { release } from '../../domain/streams.ts';
 /** A level that keeps up with a network, and is far better than none. */
 const PARAMETERS = { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 };
 /** What is compressed is put into memory of this size, one after the other, wherever a frame ends. */
-const MEMORY_BYTES = 1024 * 1024;
+const MEMORY_BYTES = 256 * 1024;
 
 /** Makes one frame after the other. It is kept, since each new one takes memory that only the garbage collector gives back. */
 class Compressor {

@@ -8,7 +8,7 @@ import { constants, zstdDecompress } from 'node:zlib';
 import { release } from '../../domain/streams.ts';
 import type { ByteSource } from './byte-source.ts';
 import { Damage } from './damage.ts';
-import { FRAME_BYTES, FRAMES_UNDER_WAY, PACKED_BYTES_MAX } from './frames.ts';
+import { FRAME_BYTES_MAX, FRAMES_UNDER_WAY, PACKED_BYTES_MAX } from './frames.ts';
 
 const FRAME_MAGIC = 0xfd2fb528;
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
@@ -18,14 +18,16 @@ const CHECKSUM_BYTES = 4;
 const REPEATED_BYTE_BLOCK = 1;
 const RESERVED_BLOCK = 3;
 
-/** One more than fits, so that the library never begins a second buffer. */
-const UNPACKED_BUFFER_BYTES = FRAME_BYTES + 1;
-const WINDOW_BITS_MAX = Math.log2(FRAME_BYTES);
+/** What the library takes at least. */
+const UNPACKED_BUFFER_BYTES_MIN = 64;
+const WINDOW_BITS_MAX = Math.log2(FRAME_BYTES_MAX);
 
 const decompress = promisify(zstdDecompress);
 
 /** The bytes of one frame as they are stored, put together in memory that is used again. */
 class PackedFrame {
+  /** What it says to hold, or what it may hold. */
+  contentBytes = 0;
   readonly #buffer = Buffer.allocUnsafeSlow(PACKED_BYTES_MAX);
   #used = 0;
 
@@ -45,7 +47,9 @@ class PackedFrame {
     const isSingleSegment = (flags & 0x20) !== 0;
     const sizeFlag = flags >> 6;
     const sizeBytes = sizeFlag === 0 && isSingleSegment ? 1 : CONTENT_SIZE_BYTES[sizeFlag]!;
-    await this.#more(source, (isSingleSegment ? 0 : 1) + DICTIONARY_ID_BYTES[flags & 3]! + sizeBytes);
+    await this.#more(source, (isSingleSegment ? 0 : 1) + DICTIONARY_ID_BYTES[flags & 3]!);
+    this.contentBytes = contentBytesIn(await this.#more(source, sizeBytes));
+    if (this.contentBytes > FRAME_BYTES_MAX) throw tooLarge();
     for (let isLast = false; !isLast; ) {
       const block = (await this.#more(source, BLOCK_HEADER_BYTES)).readUIntLE(0, BLOCK_HEADER_BYTES);
       const type = (block >> 1) & 3;
@@ -71,6 +75,13 @@ class PackedFrame {
   }
 }
 
+/** Of a frame by the field that says so. */
+function contentBytesIn(field: Buffer): number {
+  if (field.length === 0) return FRAME_BYTES_MAX;
+  if (field.length === 8) return Number(field.readBigUInt64LE());
+  return field.readUIntLE(0, field.length) + (field.length === 2 ? 256 : 0);
+}
+
 function tooLarge(): Damage {
   return new Damage('one of its frames is too large');
 }
@@ -79,8 +90,9 @@ function tooLarge(): Damage {
 async function unpack(frame: PackedFrame): Promise<Buffer> {
   try {
     return await decompress(frame.bytes, {
-      chunkSize: UNPACKED_BUFFER_BYTES,
-      maxOutputLength: FRAME_BYTES,
+      // One more than it holds, so that the library never begins a second buffer.
+      chunkSize: Math.max(frame.contentBytes + 1, UNPACKED_BUFFER_BYTES_MIN),
+      maxOutputLength: FRAME_BYTES_MAX,
       params: { [constants.ZSTD_d_windowLogMax]: WINDOW_BITS_MAX },
     });
   } catch (error) {

@@ -8,11 +8,13 @@ import { Compressors, releasePacked } from './compressors.ts';
 import { Pieces } from './tar-writer.ts';
 
 /** Of each but the last, before it is compressed. */
-export const FRAME_BYTES = 4 * 1024 * 1024;
+const FRAME_BYTES = 1024 * 1024;
+/** Of what is read. */
+export const FRAME_BYTES_MAX = 4 * FRAME_BYTES;
 /** Side by side, each way. */
 export const FRAMES_UNDER_WAY = 2;
 /** What cannot be compressed becomes a little larger. */
-export const PACKED_BYTES_MAX = FRAME_BYTES + 64 * 1024;
+export const PACKED_BYTES_MAX = FRAME_BYTES_MAX + 64 * 1024;
 
 export interface WrittenFrames {
   readonly inBytes: number;
@@ -57,6 +59,7 @@ export async function writeFrames(
   } finally {
     await Promise.allSettled(underWay);
     compressors.close();
+    pieces.close();
   }
   return { inBytes, fileBytes, sha256: hash.digest('hex') };
 }

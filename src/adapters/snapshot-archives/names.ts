@@ -10,10 +10,13 @@ export function demandOrder(before: Uint8Array | null, path: Uint8Array): void {
   if (before !== null && compareInTree(before, path) >= 0) throw new Damage('it is not in order');
 }
 
-/** Each ended by a NUL, of which each is asked for in that order too. Throws a `Damage` for what is not in order. */
+/**
+ * Each ended by a NUL; one that ends with a slash is that of a directory with all that is in it. Paths are asked for in the same
+ * order. Throws a `Damage` for what is not in order.
+ */
 export class Names {
   readonly #bytes: Buffer;
-  #path: Buffer | null = null;
+  #name: Buffer | null = null;
   #at = 0;
 
   constructor(bytes: Buffer) {
@@ -22,27 +25,35 @@ export class Names {
   }
 
   has(path: Buffer): boolean {
-    while (this.#path !== null && compareInTree(this.#path, path) < 0) this.#next();
-    return this.#path?.equals(path) === true;
+    while (this.#name !== null && !this.#isTreeWith(path) && compareInTree(this.#name, path) < 0)
+      this.#next();
+    return this.#name?.equals(path) === true || this.#isTreeWith(path);
   }
 
-  /** Whether there is one that lies below `path`. */
+  /** Whether there is anything that lies below `path`. */
   hasBelow(path: Buffer): boolean {
-    if (this.has(path)) this.#next();
-    return this.#path?.[path.length] === SLASH && this.#path.subarray(0, path.length).equals(path);
+    if (this.has(path) && this.#name?.length === path.length) this.#next();
+    return this.#name?.[path.length] === SLASH && this.#name.subarray(0, path.length).equals(path);
   }
 
   /** What nobody asked for is in order too. */
   finish(): void {
-    while (this.#path !== null) this.#next();
+    while (this.#name !== null) this.#next();
+  }
+
+  #isTreeWith(path: Buffer): boolean {
+    const name = this.#name;
+    if (name?.at(-1) !== SLASH) return false;
+    const end = name.length - 1;
+    return path.subarray(0, end).equals(name.subarray(0, end)) && [undefined, SLASH].includes(path[end]);
   }
 
   #next(): void {
     const end = this.#bytes.indexOf(NUL, this.#at);
     if (end === -1 && this.#at < this.#bytes.length) throw new Damage('its names end in the middle');
-    const path = end === -1 ? null : this.#bytes.subarray(this.#at, end);
-    if (path !== null) demandOrder(this.#path, path);
-    this.#path = path;
+    const name = end === -1 ? null : this.#bytes.subarray(this.#at, end);
+    if (name !== null) demandOrder(this.#name, name);
+    this.#name = name;
     this.#at = end === -1 ? this.#bytes.length : end + 1;
   }
 }

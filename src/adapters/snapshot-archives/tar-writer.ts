@@ -1,4 +1,5 @@
 import type { CheckedEntry } from '../../domain/snapshot/entry-rules.ts';
+import { release } from '../../domain/streams.ts';
 import { BLOCK_BYTES, encodeHeader, paddingOf } from './tar-header.ts';
 import type { TarReader } from './tar-reader.ts';
 
@@ -48,6 +49,11 @@ export class Pieces {
   reuse(piece: Uint8Array): void {
     if (piece.length === this.#bytes)
       this.#free.push(Buffer.from(piece.buffer, piece.byteOffset, piece.length));
+  }
+
+  /** Gives back the memory of all pieces that are free. Nothing can be put any more. */
+  close(): void {
+    for (const piece of [this.#piece, ...this.#free.splice(0)]) release(piece);
   }
 }
 

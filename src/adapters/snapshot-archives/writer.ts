@@ -23,7 +23,7 @@ import { TarReader } from './tar-reader.ts';
 import { fileEntry, type Pieces, putEntries } from './tar-writer.ts';
 
 const NAMES_SHOWN = 5;
-/** The paths of what did not change since the base, each ended by a NUL. */
+/** The paths of what did not change since the base; see `CapturedPart.isChanges`. */
 export const UNCHANGED_ENTRY = 'unchanged';
 /** In a workspace everything is the sandbox's user's. */
 export const WORKSPACE_OWNER_ID = 1_000;

@@ -6,7 +6,7 @@ import { type ComposeConfig, readRequest } from './config.ts';
 import { compose, composeText, recordOf, recordText, UP_WORDS } from './make-stack.ts';
 import { planRestoredStack } from './stack.ts';
 import type { StackRecord } from './status.ts';
-import { stackMounts, unpackVolume, type VolumeMount } from './volumes.ts';
+import { mountsOf, stackContainers, unpackVolume, type VolumeMount } from './volumes.ts';
 import { filesOnHost, unpackWorkspace } from './workspace.ts';
 
 export interface RestoreRequest {
@@ -39,7 +39,7 @@ async function madeVolumes(
 ): Promise<readonly VolumeMount[]> {
   await compose(client, place, ['up', '--no-start'], signal);
   const stack = { name: place.name, workspace: place.directory };
-  return (await stackMounts(client, stack, signal)).volumes;
+  return mountsOf(await stackContainers(client, stack.name, signal), stack).volumes;
 }
 
 async function fillVolume(

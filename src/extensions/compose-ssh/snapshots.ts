@@ -3,7 +3,7 @@ import type { Capture, CapturedPart, CaptureRequest, Snapshots } from '../../por
 import { type Place, placeOf } from './client.ts';
 import { type Hold, holdStack } from './hold.ts';
 import type { PlacedStack } from './sessions.ts';
-import { packVolume, stackMounts } from './volumes.ts';
+import { mountsOf, packVolume, type StackContainer, stackContainers } from './volumes.ts';
 import { packWorkspaceAsRoot } from './workspace-as-root.ts';
 import { startReading, type WorkspaceReader } from './workspace-reader.ts';
 
@@ -19,6 +19,14 @@ function untilLast(parts: readonly CapturedPart[], hold: Hold): readonly Capture
   return [...parts.slice(0, -1), { ...last, open }];
 }
 
+/** Containers of a stack that was taken down and made again are others. */
+function areRunning(before: readonly StackContainer[], now: readonly StackContainer[]): boolean {
+  const known = new Set(before.map(({ Id }) => Id));
+  const isFine = ({ Id, State, Status }: StackContainer) =>
+    known.delete(Id) && State === 'running' && !Status.includes('(unhealthy)');
+  return now.every(isFine) && known.size === 0;
+}
+
 /** `reader` is null where our user may not read all of the workspace. */
 async function captured(
   { client, name, pauseMaxS }: PlacedStack,
@@ -27,11 +35,12 @@ async function captured(
   signal: AbortSignal,
 ): Promise<Capture> {
   const isHeld = pauseMaxS > 0;
-  const [mounts, early] = await Promise.all([
-    stackMounts(client, { name, workspace: place.directory }, signal),
+  const [containers, early] = await Promise.all([
+    stackContainers(client, name, signal),
     isHeld ? reader?.untilReady() : reader?.begin(),
   ]);
-  const { imageId, services, volumes, others } = mounts;
+  const stack = { name, workspace: place.directory };
+  const { imageId, services, volumes, others } = mountsOf(containers, stack);
   if (services.length === 0 || imageId === null)
     throw new ExtensionError('transient', 'The stack has no containers any more.');
   const hold = isHeld ? await holdStack(client, place, pauseMaxS, signal) : null;
@@ -59,6 +68,7 @@ async function captured(
       services,
       parts: hold === null ? all : untilLast(all, hold),
       notCaptured: ["what services wrote into their containers' own layers", ...others],
+      ranThrough: async (stop) => areRunning(containers, await stackContainers(client, name, stop)),
       end,
     };
   } catch (error) {

@@ -15,10 +15,12 @@ interface Mount {
   readonly RW: boolean;
 }
 
-interface ContainerFacts {
+export interface StackContainer {
   readonly Id: string;
   readonly ImageID: string;
+  /** The engine's word, such as running, and its sentence, such as "Up 3 seconds (healthy)". */
   readonly State: string;
+  readonly Status: string;
   readonly Labels: Readonly<Record<string, string>>;
   readonly Mounts: readonly Mount[];
 }
@@ -41,19 +43,21 @@ export interface StackMounts {
   readonly others: readonly string[];
 }
 
-/** Everything that the stack's containers have mounted; one mount of each volume, a writable one where there is one. */
-export async function stackMounts(
+export function stackContainers(
   client: HostClient,
-  stack: { readonly name: string; readonly workspace: string },
+  stackName: string,
   signal: AbortSignal,
-): Promise<StackMounts> {
-  const filters = encodeURIComponent(JSON.stringify({ label: [`${NAME_LABEL}=${stack.name}`] }));
+): Promise<readonly StackContainer[]> {
+  const filters = encodeURIComponent(JSON.stringify({ label: [`${NAME_LABEL}=${stackName}`] }));
   const path = `/containers/json?all=true&filters=${filters}`;
-  const containers = await new EngineApi(client).json<readonly ContainerFacts[]>({
-    method: 'GET',
-    path,
-    signal,
-  });
+  return new EngineApi(client).json({ method: 'GET', path, signal });
+}
+
+/** Everything that a stack's containers have mounted; one mount of each volume, a writable one where there is one. */
+export function mountsOf(
+  containers: readonly StackContainer[],
+  stack: { readonly name: string; readonly workspace: string },
+): StackMounts {
   const volumes = new Map<string, VolumeMount>();
   const others = new Set<string>();
   const services = new Set<string>();

@@ -1,9 +1,11 @@
 /** A workspace on its host on its way into a snapshot: all of it, or what changed since another one. */
+import { randomBytes } from 'node:crypto';
 import { LIMITS } from '../../domain/limits.ts';
 import { eachDone, release } from '../../domain/streams.ts';
 import type { HostProcess } from '../../ports/host-link.ts';
 import type { CaptureRequest } from '../../ports/snapshot.ts';
 import type { HostClient, Place } from './client.ts';
+import { untilMark } from './marked-stream.ts';
 import { tarError, wordsOf } from './workspace.ts';
 import { READ_WORKSPACE } from './workspace-script.ts';
 
@@ -11,28 +13,22 @@ const NEWLINE = 0x0a;
 /** Some files changed while they were read: of a sandbox that runs on, nothing else can be expected. */
 const FILES_CHANGED = 1;
 
-/** What a tar stream ends with, at least. */
-const TAR_END_BYTES = 1_024;
-
-/** A copy of the last bytes of what was read before, and then `piece`. */
-function endOf(before: Buffer, piece: Buffer): Buffer {
-  return Buffer.concat([before, piece.subarray(-TAR_END_BYTES)]).subarray(-TAR_END_BYTES);
-}
-
-function isTarEnd(end: Buffer): boolean {
-  return end.length === TAR_END_BYTES && end.every((byte) => byte === 0);
-}
+/** Of the mark after the stream; as hexadecimal digits. */
+const MARK_RANDOM_BYTES = 16;
 
 export class WorkspaceReader {
   readonly #process: HostProcess;
   readonly #said: () => string;
   readonly #chunks: AsyncIterator<Buffer>;
+  readonly #mark: string;
   #chunk: Buffer = Buffer.alloc(0);
   #isReady = false;
   #isRead = false;
 
-  constructor(process: HostProcess) {
+  /** `mark` is what the process says after the stream, with the code of tar. */
+  constructor(process: HostProcess, mark: string) {
     this.#process = process;
+    this.#mark = mark;
     this.#said = wordsOf(process);
     this.#chunks = (process.stdout as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   }
@@ -50,38 +46,31 @@ export class WorkspaceReader {
     return (await this.#line()) === 'changes';
   }
 
-  /**
-   * A tar stream, once it has begun; each piece until the next is asked for. Whether it is complete is known once `end` resolves, if
-   * not before.
-   */
+  /** A tar stream, once it has begun; each piece until the next is asked for. Rejects at its end when it is not complete. */
   content(): AsyncGenerator<Uint8Array> {
     return eachDone(this.#pieces(), release);
   }
 
   async *#pieces(): AsyncGenerator<Uint8Array> {
-    let end: Buffer = Buffer.alloc(0);
     try {
-      for (let piece = this.#chunk; ; ) {
-        if (piece.length > 0) {
-          end = endOf(end, piece);
-          yield piece;
-        }
-        const { done, value } = await this.#chunks.next();
-        if (done) break;
-        piece = value;
-      }
+      const code = yield* untilMark(this.#rest(), Buffer.from(this.#mark));
+      if (code === null || Number(code) > FILES_CHANGED) throw this.#error(await this.#process.exit);
       this.#isRead = true;
-      if (!isTarEnd(end)) await this.end();
     } finally {
       if (!this.#isRead) this.stop();
     }
   }
 
-  /** What the host still has to do, if all was read. Rejects when that was not complete. Safe to repeat. */
+  async *#rest(): AsyncGenerator<Buffer> {
+    if (this.#chunk.length > 0) yield this.#chunk;
+    for (let next = await this.#chunks.next(); !next.done; next = await this.#chunks.next()) yield next.value;
+  }
+
+  /** Waits for what the host still has to do, if all was read. Safe to repeat. */
   async end(): Promise<void> {
     if (!this.#isRead) return this.stop();
-    const exitCode = await this.#process.exit;
-    if (exitCode > FILES_CHANGED) throw this.#error(exitCode);
+    while (!(await this.#chunks.next()).done);
+    await this.#process.exit;
   }
 
   /** Safe to repeat. */
@@ -114,8 +103,8 @@ export async function startReading(
   signal: AbortSignal,
 ): Promise<WorkspaceReader> {
   const names = String(LIMITS.snapshotNamesBytes);
-  const words = [client.host.base_directory, key, snapshotId, baseId ?? '', names];
-  return new WorkspaceReader(
-    await client.link.start({ command: ['sh', '-c', READ_WORKSPACE, 'sh', ...words], signal }),
-  );
+  const mark = `\x1e${randomBytes(MARK_RANDOM_BYTES).toString('hex')}`;
+  const words = [client.host.base_directory, key, snapshotId, baseId ?? '', names, mark];
+  const command = ['sh', '-c', READ_WORKSPACE, 'sh', ...words];
+  return new WorkspaceReader(await client.link.start({ command, signal }), mark);
 }

@@ -6,7 +6,7 @@
 /**
  * $1 base directory, $2 key, $3 the snapshot to be, $4 the one to build on or nothing, $5 how many bytes of names may be told.
  * Says `ready` and waits for a line where all must stand still from then on; says how it reads, `changes` or `whole`; then says
- * the workspace as a tar stream. Of changes, the names of all else come first in it.
+ * the workspace as a tar stream. Of changes, what all else is called comes first in it. After it $6 and how tar ended, on a line.
  *
  * A listing has a line for each entry: its path, two slashes, and what changes when it does; slashes are bytes 1, so that paths sort
  * in the order of `compareInTree`. In that of a whole one a ~ stands at what may have changed after tar read it. It is made after the
@@ -19,7 +19,7 @@ export const READ_WORKSPACE = String.raw`
 export LC_ALL=C
 unset TAR_OPTIONS
 umask 077
-dir=$1/$2 own=$1/.sandboxer/$2/snapshots work=$1/.sandboxer/$2/snapshots/$3.work id=$3 base=$4 most=$5
+dir=$1/$2 own=$1/.sandboxer/$2/snapshots work=$1/.sandboxer/$2/snapshots/$3.work id=$3 base=$4 most=$5 mark=$6
 read -r boot </proc/sys/kernel/random/boot_id
 old=$own/$base.$boot
 facts='%y,%n,%D,%i,%C@,%T@,%s,%m,%U,%G\0'
@@ -37,47 +37,58 @@ listed() {
   [ "$?" -eq 1 ]
 }
 words='
-  function read_entry() {
-    at = index($0, "\001\001")
-    path = substr($0, 1, at - 1)
-    facts = substr($0, at + 2)
+  function read_entry(line) {
+    at = index(line, "\001\001")
+    path = substr(line, 1, at - 1)
+    facts = substr(line, at + 2)
   }
   function above(path) { return match(path, /\001[^\001]*$/) ? substr(path, 1, RSTART - 1) : "" }
   # tar takes these names otherwise from a file. They are on no listing that is kept, and always read.
   function is_strange(path) { return path ~ /[\002-\037\\\177]| $/ }
   function is_directory(facts) { return facts ~ /^~?d,/ }
   /^end [01]$/ { isComplete = 1; next }
-  { read_entry() }
 '
 compare='
   # The directories that lead to what is new or gone are not left, so that what is left are whole trees.
   function take(path) { for (; path != "" && !(path in taken); path = above(path)) taken[path] }
-  function links(facts) { return facts ~ /^~?d,|^~?.,1,/ ? 0 : split(facts, fact, ",") }
-  # What became of one name of a file is not seen at its others: of such a file all are read, or none.
-  function note_links(facts) { if (links(facts)) linked[fact[3], fact[4]] }
-  function tell(path) { if (path != ".") { print substr(path, 3); told += length(path) - 1 } }
-  isOld { before[path] = facts; next }
-  !is_strange(path) && path in before && before[path] == facts {
-    delete before[path]
-    same[++count] = path
-    parent[count] = above(path)
-    if (links(facts)) inode[count] = fact[3] SUBSEP fact[4]; else tell(path)
+  function inode_of(facts) { split(facts, fact, ","); return fact[3] "," fact[4] }
+  function has_names(facts) { return facts !~ /^~?(d|.,1),/ }
+  function tell(path) { print substr(path, 3); told += length(path) - 1 }
+  function note(facts) { take(path); if (has_names(facts)) linked[inode_of(facts)] }
+  isOld { before[$0]; next }
+  $0 in before {
+    delete before[$0]
+    at = index($0, "\001\001")
+    same[++count] = substr($0, 1, at - 1)
+    kind = substr($0, at + 2, 4)
+    if (kind ~ /^d/) directory[count]
+    else if (kind != "f,1," && has_names(facts = substr($0, at + 2))) inode[count] = inode_of(facts)
     next
   }
   {
-    take(path)
-    note_links(facts)
-    # A changed directory is told as kept: one that is gone when its turn comes shall not take with it what is in it.
-    if (path in before && is_directory(facts) && is_directory(before[path])) tell(path)
+    read_entry($0)
+    note(facts)
+    if (is_directory(facts)) changed[path]
   }
   END {
     take(".")
-    for (path in before) { take(path); note_links(before[path]) }
-    for (i in inode) if (inode[i] in linked) take(same[i]); else tell(same[i])
+    for (line in before) {
+      read_entry(line)
+      note(facts)
+      # A changed directory is told as kept: one that is gone when its turn comes shall not take with it what is in it.
+      if (is_directory(facts) && path in changed && path != ".") tell(path)
+    }
+    # What became of one name of a file is not seen at its others: of such a file all are read, or none.
+    for (i in inode) if (inode[i] in linked) take(same[i])
+    # find tells of what is in a directory right after the directory.
     for (i = 1; i <= count; i++) {
-      if (same[i] in taken || !(parent[i] in taken)) continue
-      gsub(/\001/, "/", same[i])
-      print same[i] >"leave"
+      path = same[i]
+      if (top != "" && index(path, top) == 1) continue
+      if (path in taken) { if (i in directory && path != ".") tell(path); continue }
+      top = path "\001"
+      tell(i in directory ? top : path)
+      gsub(/\001/, "/", path)
+      print path >"leave"
     }
     exit !isComplete || told > most
   }
@@ -95,7 +106,7 @@ whole() {
 }
 pack() { LC_ALL=C.UTF-8 tar -cf - "$@" -C "$dir" .; }
 settled='
-  { split(facts, fact, ","); if (fact[3] != device) isElsewhere = 1 }
+  { read_entry($0); split(facts, fact, ","); if (fact[3] != device) isElsewhere = 1 }
   is_strange(path) { next }
   # A directory that was moved and its parent changed; what is in it did not, and was elsewhere.
   above(path) in moved { if (is_directory(facts)) moved[path]; next }
@@ -130,6 +141,7 @@ case $how in
     pack ;;
 esac
 code=$?
+echo "$mark $code"
 exec >&-
 [ "$how" != whole ] || [ "$code" -gt 1 ] || keep 2>/dev/null
 cd / && rm -rf -- "$work"
