@@ -1,8 +1,9 @@
 /** Docker through its Engine API, where there is an engine. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { SocketClient } from './http.ts';
 import type { Bench } from './row.ts';
 import { SCRATCH, stopProcess } from './server-process.ts';
@@ -85,9 +86,11 @@ async function importImage(client: SocketClient): Promise<void> {
 export class DockerEngine {
   readonly version: string;
   readonly #client: SocketClient;
+  readonly #socket: string;
 
-  constructor(client: SocketClient, version: string) {
+  constructor(client: SocketClient, socket: string, version: string) {
     this.#client = client;
+    this.#socket = socket;
     this.version = version;
   }
 
@@ -112,6 +115,11 @@ export class DockerEngine {
 
   async remove(id: string): Promise<void> {
     await this.#client.json('DELETE', `${API}/containers/${id}?force=1`);
+  }
+
+  /** As the command does it, whose own start is in that. */
+  async removeByCommand(id: string): Promise<void> {
+    await promisify(execFile)('docker', ['-H', `unix://${this.#socket}`, 'rm', '-f', id]);
   }
 
   /** Milliseconds until the end of the command; the removal is not in them. */
@@ -139,5 +147,5 @@ export async function findDocker(bench: Bench): Promise<DockerEngine | null> {
   bench.atEnd(() => client.close());
   const { Version: version } = await client.json<{ Version: string }>('GET', `${API}/version`);
   await importImage(client);
-  return new DockerEngine(client, version);
+  return new DockerEngine(client, socket, version);
 }

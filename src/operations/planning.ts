@@ -146,7 +146,8 @@ function noCandidate(
   const refused = refusalOfOnlyExtension(engine, profile, candidates);
   if (refused !== null) return refused;
   const reasons = route.candidates.map(
-    ({ extension_id, host, reason }) => `${venueKey({ extensionId: extension_id, host })}: ${reason}`,
+    ({ extension_id, host, reason }) =>
+      `${venueKey({ extensionId: extension_id, host })}: ${reason?.replace(/\.$/, '')}`,
   );
   const asked = inQuestion(candidates);
   const full = asked.length > 0 && asked.every(({ facts }) => facts.slotsFree <= 0 && facts.installed);
