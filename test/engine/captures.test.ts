@@ -67,24 +67,15 @@ afterEach(() => close());
 /** A sandbox whose captures are `capture()`, and how often its backend was asked for it. */
 async function captured(capture: () => Capture) {
   const looks = { count: 0 };
-  const hosted = hostedExtension(new HostedWorld());
-  const capturing: typeof hosted = {
-    ...hosted,
-    load: async () => ({
-      createExtension: async (context) => {
-        const made = await (await hosted.load()).createExtension(context);
-        return {
-          ...made,
-          capabilities: async () => ({ ...(await made.capabilities()), snapshots: true }),
-          observe: async (reference, signal) => {
-            looks.count += 1;
-            return made.observe(reference, signal);
-          },
-          snapshots: { kinds: ['workspace'], capture: async () => capture() },
-        };
-      },
-    }),
-  };
+  const capturing = hostedExtension(new HostedWorld(), (made) => ({
+    ...made,
+    capabilities: async () => ({ ...(await made.capabilities()), snapshots: true }),
+    observe: async (reference, signal) => {
+      looks.count += 1;
+      return made.observe(reference, signal);
+    },
+    snapshots: { kinds: ['workspace'], capture: async () => capture() },
+  }));
   const home = temporaryDirectory();
   mkdirSync(join(home, 'profiles'));
   writeFileSync(join(home, 'profiles', 'profile.hosted.yaml'), PROFILE);

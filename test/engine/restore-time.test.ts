@@ -55,32 +55,19 @@ describe('a large restore', () => {
   beforeEach(async () => {
     requests = [];
     granted = [];
-    const hosted = hostedExtension(new HostedWorld());
-    const restoring: typeof hosted = {
-      ...hosted,
-      load: async () => ({
-        createExtension: async (context) => {
-          const made = await (await hosted.load()).createExtension(context);
-          return {
-            ...made,
-            capabilities: async () => ({
-              ...(await made.capabilities()),
-              snapshots: true,
-              ownDeadline: true,
-            }),
-            snapshots: { kinds: ['workspace'], capture: () => Promise.reject(new Error('not here')) },
-            provision(request) {
-              requests.push(request);
-              return made.provision(request);
-            },
-            async setOwnDeadline(_reference, remainingMs) {
-              granted.push(remainingMs);
-              return remainingMs;
-            },
-          };
-        },
-      }),
-    };
+    const restoring = hostedExtension(new HostedWorld(), (made) => ({
+      ...made,
+      capabilities: async () => ({ ...(await made.capabilities()), snapshots: true, ownDeadline: true }),
+      snapshots: { kinds: ['workspace'], capture: () => Promise.reject(new Error('not here')) },
+      provision(request) {
+        requests.push(request);
+        return made.provision(request);
+      },
+      async setOwnDeadline(_reference, remainingMs) {
+        granted.push(remainingMs);
+        return remainingMs;
+      },
+    }));
     const home = temporaryDirectory();
     mkdirSync(join(home, 'profiles'), { recursive: true });
     const profile = {

@@ -125,9 +125,13 @@ function create(world: HostedWorld): CreateExtension {
   });
 }
 
-export function hostedExtension(world: HostedWorld): InstalledExtension {
+/** `changed` makes another one of it, such as one that can do more. */
+export function hostedExtension(
+  world: HostedWorld,
+  changed: (made: Extension) => Extension = (made) => made,
+): InstalledExtension {
   return {
     summary: { id: HOSTED_ID, title: 'Hosted', description: 'A backend with hosts.', endsWithMachine: false },
-    load: async () => ({ createExtension: create(world) }),
+    load: async () => ({ createExtension: async (context) => changed(await create(world)(context)) }),
   };
 }
