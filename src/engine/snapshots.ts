@@ -83,8 +83,7 @@ interface Order {
 
 /** A sandbox that ended by itself meanwhile may have given less than it had; one that was paused may look as if it started. */
 async function refuseIfEnded({ engine, extension, record, signal }: Order, captured: Capture): Promise<void> {
-  const ranThrough = captured.ranThrough?.(signal).catch(() => false); // then `observe` tells more
-  if ((await ranThrough) === true) return;
+  if (await captured.ranThrough?.(signal).catch(() => false)) return; // else `observe` tells more
   const seen = await observe(engine, extension, referenceOf(record), signal);
   if (seen.kind === 'unknown')
     throw new ExtensionError('transient', `It is not known whether it still runs: ${seen.cause}`);

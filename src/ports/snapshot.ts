@@ -14,7 +14,8 @@ export interface CapturedPart {
   /**
    * Whether it is only what changed since `CaptureRequest.baseId`, which only a workspace may be. Then the stream's first entry is
    * a file with the paths of what did not change, relative, each ended by a NUL, with a slash before it where that is a directory with
-   * all that was in it; the top directory follows, then what changed and all directories that lead to it. The paths of both, and the entries of the base, are in the order of `compareInTree`.
+   * all that was in it; the top directory follows, then what changed and all directories that lead to it. The paths of both, and the
+   * entries of the base, are in the order of `compareInTree`.
    */
   readonly isChanges?: boolean;
 }

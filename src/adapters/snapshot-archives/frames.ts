@@ -9,7 +9,7 @@ import { Pieces } from './tar-writer.ts';
 
 /** Of each but the last, before it is compressed. */
 const FRAME_BYTES = 1024 * 1024;
-/** Of what is read. */
+/** Of what is read: they were larger once. */
 export const FRAME_BYTES_MAX = 4 * FRAME_BYTES;
 /** Side by side, each way. */
 export const FRAMES_UNDER_WAY = 2;

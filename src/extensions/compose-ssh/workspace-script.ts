@@ -52,29 +52,28 @@ compare='
   # The directories that lead to what is new or gone are not left, so that what is left are whole trees.
   function take(path) { for (; path != "" && !(path in taken); path = above(path)) taken[path] }
   function inode_of(facts) { split(facts, fact, ","); return fact[3] "," fact[4] }
+  # Of a file, several.
   function has_names(facts) { return facts !~ /^~?(d|.,1),/ }
   function tell(path) { print substr(path, 3); told += length(path) - 1 }
-  function note(facts) { take(path); if (has_names(facts)) linked[inode_of(facts)] }
+  function note(path, facts) { take(path); if (has_names(facts)) linked[inode_of(facts)] }
   isOld { before[$0]; next }
+  { read_entry($0) }
   $0 in before {
     delete before[$0]
-    at = index($0, "\001\001")
-    same[++count] = substr($0, 1, at - 1)
-    kind = substr($0, at + 2, 4)
-    if (kind ~ /^d/) directory[count]
-    else if (kind != "f,1," && has_names(facts = substr($0, at + 2))) inode[count] = inode_of(facts)
+    same[++count] = path
+    if (is_directory(facts)) directory[count]
+    else if (has_names(facts)) inode[count] = inode_of(facts)
     next
   }
   {
-    read_entry($0)
-    note(facts)
+    note(path, facts)
     if (is_directory(facts)) changed[path]
   }
   END {
     take(".")
     for (line in before) {
       read_entry(line)
-      note(facts)
+      note(path, facts)
       # A changed directory is told as kept: one that is gone when its turn comes shall not take with it what is in it.
       if (is_directory(facts) && path in changed && path != ".") tell(path)
     }
