@@ -115,7 +115,7 @@ export const g6: Row = {
       judgements: [...(docker === null ? [] : againstDocker(rounds)), ...judgements],
       notes: [
         'every file of the store stays: ended sandboxes are remembered',
-        'ours is through its API in both; the command of Docker starts a program, ours took 70 ms then',
+        'ours is through its API in both; the command of Docker starts a program',
         ...(account === null
           ? ['no cgroup accounting here: processes and cgroups of sandboxes not counted']
           : []),
