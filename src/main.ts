@@ -135,7 +135,7 @@ export async function compose(options: ComposeOptions): Promise<Composed> {
     const settings = { ...settingsFrom(environment), ...options.settings };
     const store = openSqliteStore(home.directory, {
       ...(options.onFatal === undefined ? {} : { onFatal: options.onFatal }),
-      reserveLog: options.staysUp ?? false,
+      ...(options.staysUp ? { journal: { clock } } : {}),
     });
     const { hosts, links } = openHosts(store, home, clock, environment);
     const contextOf = (id: string): ExtensionContext => ({

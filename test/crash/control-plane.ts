@@ -11,6 +11,8 @@ export interface ControlPlaneOrder {
   readonly crashAt: string | null;
   /** Resumes what an earlier process left, as a server does at its start. */
   readonly resume: boolean;
+  /** Keeps a journal, as a server does. */
+  readonly staysUp: boolean;
 }
 
 class Killer implements CrashPoints {
@@ -26,7 +28,11 @@ class Killer implements CrashPoints {
 }
 
 const order = JSON.parse(process.argv[2] ?? '') as ControlPlaneOrder;
-const composed = await compose({ environment: process.env, crashPoints: new Killer(order.crashAt) });
+const composed = await compose({
+  environment: process.env,
+  crashPoints: new Killer(order.crashAt),
+  staysUp: order.staysUp,
+});
 if (order.resume) await composed.engine.reconciler.resumeRuns();
 const transport = new LocalTransport(composed);
 let answer: unknown;

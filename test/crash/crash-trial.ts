@@ -1,9 +1,14 @@
 /** One crash and its aftermath, in processes of their own. */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect } from 'vitest';
+import { readJournal } from '../../src/adapters/store-sqlite/journal.ts';
+import { recover } from '../../src/adapters/store-sqlite/recovery.ts';
+import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
 import { backendName } from '../../src/domain/ids.ts';
 import { crashPoints, RESTORE_POINTS, type RunKind } from '../../src/domain/sandbox/runs.ts';
 import type { SandboxView } from '../../src/operations/view.ts';
@@ -18,6 +23,8 @@ export interface CrashEnvironment {
   readonly profile: string;
   /** What is restored. */
   readonly snapshotId?: string;
+  /** The process that dies is a server; otherwise it is a command without one. */
+  readonly isServer?: boolean;
 }
 
 interface Outcome {
@@ -76,16 +83,24 @@ export interface CrashReport {
   readonly records: readonly SandboxRecord[];
 }
 
-/** Every record, read from the file without the code under test. */
+/** Every record, as the next process will find it. Leaves the home as it is. */
 export function readRecords(home: string): SandboxRecord[] {
-  const database = new DatabaseSync(join(home, 'store.sqlite'), { readOnly: true });
+  const copy = mkdtempSync(join(tmpdir(), 'sbx-records-'));
+  for (const name of readdirSync(home).filter((file) => file.startsWith('store.')))
+    cpSync(join(home, name), join(copy, name));
+  const path = join(copy, 'store.sqlite');
+  const database = new DatabaseSync(path);
   try {
+    migrate(database, (last) =>
+      recover(database, readJournal(join(copy, 'store.journal'), last), () => false),
+    );
     return database
       .prepare('SELECT document FROM sandbox ORDER BY ordinal')
       .all()
       .map((row) => JSON.parse(String(row.document)) as SandboxRecord);
   } finally {
     database.close();
+    rmSync(copy, { recursive: true });
   }
 }
 
@@ -123,7 +138,13 @@ export async function crashTrial(
   point: string,
   look: (record: SandboxRecord | null) => void,
 ): Promise<CrashReport> {
-  const order = { ...REQUESTS[operation], key: randomUUID(), crashAt: null, resume: false };
+  const order = {
+    ...REQUESTS[operation],
+    key: randomUUID(),
+    crashAt: null,
+    resume: false,
+    staysUp: environment.isServer ?? false,
+  };
   const makesOne = operation === 'create' || operation === 'restore';
   const { profile, snapshotId } = environment;
   let input: Record<string, unknown> = {
@@ -131,13 +152,7 @@ export async function crashTrial(
     ...(operation === 'restore' ? { id: snapshotId } : { profile }),
   };
   if (!makesOne) {
-    const create = {
-      operation: 'create' as const,
-      input: { profile },
-      key: randomUUID(),
-      crashAt: null,
-      resume: false,
-    };
+    const create = { ...order, operation: 'create' as const, input: { profile }, key: randomUUID() };
     const made = JSON.parse((await run(environment, create)).text) as SandboxView;
     input = { ...order.input, id: made.sandbox_id };
   }
@@ -161,10 +176,7 @@ export async function crashTrial(
   };
 }
 
+/** The first trial begins without a store. */
 function countRecords(home: string): number {
-  try {
-    return readRecords(home).length;
-  } catch {
-    return 0; // the first trial begins without a store
-  }
+  return existsSync(join(home, 'store.sqlite')) ? readRecords(home).length : 0;
 }

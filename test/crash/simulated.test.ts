@@ -27,7 +27,7 @@ afterAll(async () => {
 
 async function trial(operation: CrashOperation, point: string): Promise<void> {
   const variables = { SANDBOXER_SIMULATED_SOCKET: backend.socketPath };
-  const environment = { home, variables, profile: 'profile.simulated' };
+  const environment = { home, variables, profile: 'profile.simulated', isServer: true };
   const truth = readSimulatedTruth(truthDirectory);
   try {
     const report = await crashTrial(environment, operation, point, (record) => {

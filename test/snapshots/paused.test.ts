@@ -149,7 +149,14 @@ describe.runIf(process.getuid?.() === 0)('a snapshot of a stack that is paused f
       id = (await create(sandboxer, 'paused')).id;
     }
     await tar.hold();
-    const order = { operation: 'snapshot', input: { id }, key: 'one', crashAt: null, resume: false } as const;
+    const order = {
+      operation: 'snapshot',
+      input: { id },
+      key: 'one',
+      crashAt: null,
+      resume: false,
+      staysUp: true,
+    } as const;
     const script = join(import.meta.dirname, '..', 'crash', 'control-plane.ts');
     const words = [script, JSON.stringify(order satisfies ControlPlaneOrder)];
     const child = spawn(process.execPath, words, { env: { ...place.variables }, stdio: 'ignore' });

@@ -7,13 +7,15 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import { Connection } from '../../src/adapters/store-sqlite/connection.ts';
-import { LogFlusher } from '../../src/adapters/store-sqlite/flush.ts';
+import { type Flusher, LogFlusher, NO_FLUSH } from '../../src/adapters/store-sqlite/flush.ts';
 import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts';
 import { lockHome } from '../../src/adapters/store-sqlite/home-lock.ts';
 import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
 import { openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
 import { LIMITS } from '../../src/domain/limits.ts';
 import { Sandboxer } from '../../src/faces/library/index.ts';
+import { LocalTransport } from '../../src/faces/library/local-transport.ts';
+import { compose } from '../../src/main.ts';
 import { sampleRecord } from '../standins/sample-record.ts';
 import { startSimulatedBackend } from '../standins/simulated-backend.ts';
 import { readSimulatedTruth } from '../standins/simulated-truth.ts';
@@ -25,6 +27,10 @@ afterAll(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 const isRoot = process.getuid?.() === 0;
+
+function flushing(flush: () => Promise<void>): Flusher {
+  return { flush, close: () => undefined };
+}
 
 function fill(path: string): void {
   const piece = Buffer.alloc(64 * 1024, 7);
@@ -38,16 +44,16 @@ function fill(path: string): void {
   }
 }
 
-describe.runIf(isRoot)('a full disk (P12)', () => {
+describe.runIf(isRoot).each([false, true])('a full disk (P12), with a journal: %s', (staysUp) => {
   it('refuses a create with one sentence and no backend call, and still reads and destroys', async () => {
-    const home = join(directory, 'full');
+    const home = join(directory, `full-${staysUp}`);
     mkdirSync(home);
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'none', home]);
     mounted.push(home);
-    const truthDirectory = join(directory, 'truth');
+    const truthDirectory = join(directory, `truth-${staysUp}`);
     const backend = await startSimulatedBackend(truthDirectory);
     const environment = { PATH: process.env.PATH, SANDBOXER_HOME: home, ...backend.environment };
-    const sandboxer = await Sandboxer.connect({ environment });
+    const sandboxer = new Sandboxer(new LocalTransport(await compose({ environment, staysUp })));
     const profile = { profile: 'profile.simulated' };
     const first = await sandboxer.create(profile);
     const second = await sandboxer.create(profile);
@@ -64,15 +70,19 @@ describe.runIf(isRoot)('a full disk (P12)', () => {
     }
     expect(existsSync(join(home, 'ballast')), 'the ballast was released').toBe(false);
     expect((await sandboxer.get(first.id)).status.state).toBe('ready');
+    const alive = async (some: Sandboxer) =>
+      (await some.list({ limit: 500 })).items.filter(({ state }) => state === 'ready').length;
+    const aliveBefore = await alive(sandboxer);
     await sandboxer.close();
+    const asItIs = await Sandboxer.connect({ environment });
+    expect(await alive(asItIs), 'nothing that was answered is lost').toBe(aliveBefore);
+    await asItIs.close();
     for (const name of ['filler-0', 'filler-1', 'filler-2', 'filler-3'])
       rmSync(join(home, name), { force: true });
     const later = await Sandboxer.connect({ environment });
     expect((await (await later.get(second.id)).destroy()).state).toBe('destroyed');
     const truth = readSimulatedTruth(truthDirectory);
-    const { items } = await later.list({ limit: 500 });
-    const alive = items.filter(({ state }) => state === 'ready').length;
-    expect(truth.things().length).toBe(alive);
+    expect(truth.things().length).toBe(await alive(later));
     truth.close();
     await later.close();
     await backend.stop();
@@ -97,7 +107,8 @@ describe('a broken disk (P13)', () => {
     const told: unknown[] = [];
     const commits = new GroupCommit(connection, {
       batchSize: 8,
-      flush: async () => undefined,
+      journal: null,
+      database: NO_FLUSH,
       releaseBallast: () => false,
       onFatal: (cause) => told.push(cause),
     });
@@ -120,9 +131,10 @@ describe('a flush that fails (P13)', () => {
     const told: unknown[] = [];
     const commits = new GroupCommit(new Connection(database), {
       batchSize: 8,
-      flush: async () => {
+      journal: null,
+      database: flushing(async () => {
         if (!working) throw Object.assign(new Error('input/output error'), { code: 'EIO' });
-      },
+      }),
       releaseBallast: () => false,
       onFatal: (cause) => told.push(cause),
     });
@@ -144,7 +156,8 @@ describe('a flush that fails while the next one waits', () => {
     let flushes = 0;
     const commits = new GroupCommit(new Connection(database), {
       batchSize: 1,
-      flush: () => outcomes[flushes++]!.promise,
+      journal: null,
+      database: flushing(() => outcomes[flushes++]!.promise),
       releaseBallast: () => false,
       onFatal: () => undefined,
     });
@@ -169,10 +182,11 @@ describe('units that need not wait for the disk', () => {
     const flushes: PromiseWithResolvers<void>[] = [];
     const commits = new GroupCommit(new Connection(database), {
       batchSize: 1,
-      flush() {
+      journal: null,
+      database: flushing(() => {
         flushes.push(Promise.withResolvers());
         return flushes.at(-1)!.promise;
-      },
+      }),
       releaseBallast: () => false,
       onFatal: () => undefined,
     });
@@ -198,7 +212,10 @@ describe('units that need not wait for the disk', () => {
     migrate(database);
     const commits = new GroupCommit(new Connection(database), {
       batchSize: 8,
-      flush: () => Promise.reject(Object.assign(new Error('input/output error'), { code: 'EIO' })),
+      journal: null,
+      database: flushing(() =>
+        Promise.reject(Object.assign(new Error('input/output error'), { code: 'EIO' })),
+      ),
       releaseBallast: () => false,
       onFatal: () => undefined,
     });

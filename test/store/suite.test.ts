@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import { openMemoryStore, openSqliteStore } from '../../src/adapters/store-sqlite/store.ts';
 import { adHocHost } from '../../src/domain/host/host.ts';
 import type { Store } from '../../src/ports/store.ts';
@@ -15,6 +16,10 @@ let opened = 0;
 
 const stores: Record<string, () => Store> = {
   sqlite: () => openSqliteStore(mkdtempSync(join(directory, `${opened++}-`))),
+  'sqlite with a journal': () =>
+    openSqliteStore(mkdtempSync(join(directory, `${opened++}-`)), {
+      journal: { clock: createSystemClock() },
+    }),
   memory: () => openMemoryStore(),
 };
 

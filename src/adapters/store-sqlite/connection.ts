@@ -3,6 +3,9 @@ import { SandboxerError } from '../../domain/errors.ts';
 
 export type Row = Record<string, SQLInputValue>;
 
+/** What was written: SQL, and the values of its parameters. */
+export type Statement = readonly [sql: string, ...parameters: SQLInputValue[]];
+
 /** One SQLite connection with its prepared statements. Parameters are positional (`?`). */
 export class Connection {
   readonly #database: DatabaseSync;
@@ -42,12 +45,13 @@ export class Connection {
 
 /**
  * WAL with `synchronous = NORMAL`: a power cut leaves the database whole, and every commit durable that a `Flusher` has
- * flushed since. No answer is given before that; see docs/decisions/flush-beside-commit.md.
+ * flushed since. No answer is given before that; see docs/decisions/flush-beside-commit.md. A transaction that stays open
+ * writes no page before it ends.
  */
 export function openDatabase(path: string): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: 5_000 });
   database.exec(
-    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;',
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_spill = OFF;',
   );
   return database;
 }

@@ -1,8 +1,5 @@
-import { closeSync, fdatasync, fstatSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fdatasync, fdatasyncSync, fstatSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-
-/** A little more than the thousand pages after which SQLite begins its log anew. */
-const RESERVED_BYTES = 5 * 1024 * 1024;
 
 /** Makes what was committed survive a power cut. */
 export interface Flusher {
@@ -14,9 +11,9 @@ export interface Flusher {
 export const NO_FLUSH: Flusher = { flush: async () => undefined, close: () => undefined };
 
 /**
- * Flushes SQLite's write-ahead log from another thread. What `synchronous = FULL` does inside each commit, with the
- * event loop held still for as long as the disk takes, happens here while it goes on; commits that come in the
- * meantime share the next flush.
+ * Flushes a file from another thread. What `synchronous = FULL` does inside each of SQLite's commits, with the event
+ * loop held still for as long as the disk takes, happens here while it goes on; commits that come in the meantime
+ * share the next flush.
  */
 export class LogFlusher implements Flusher {
   readonly #descriptor: number;
@@ -26,13 +23,13 @@ export class LogFlusher implements Flusher {
   #failure: Error | null = null;
 
   /**
-   * The log must exist; its directory entry is made durable here, once. With `reserve` its space is, too: overwriting
-   * what is there flushes in half the time of growing. SQLite ignores zeros after its last frame.
+   * The file must exist; its directory entry is made durable here, once. So is space for `reservedBytes`: overwriting
+   * what is there flushes in half the time of growing.
    */
-  constructor(logPath: string, reserve = false) {
-    this.#descriptor = openSync(logPath, 'r+');
-    if (reserve) this.#reserve();
-    const directory = openSync(dirname(logPath), 'r');
+  constructor(path: string, reservedBytes = 0) {
+    this.#descriptor = openSync(path, 'r+');
+    this.#reserve(reservedBytes);
+    const directory = openSync(dirname(path), 'r');
     fsyncSync(directory);
     closeSync(directory);
   }
@@ -54,16 +51,21 @@ export class LogFlusher implements Flusher {
     return this.#next;
   }
 
+  /** The same, held still for it. */
+  flushNow(): void {
+    fdatasyncSync(this.#descriptor);
+  }
+
   close(): void {
     closeSync(this.#descriptor);
   }
 
-  #reserve(): void {
+  #reserve(bytes: number): void {
     const { size } = fstatSync(this.#descriptor);
-    const piece = Buffer.alloc(1024 * 1024);
-    for (let offset = size; offset < RESERVED_BYTES; offset += piece.length) {
-      writeSync(this.#descriptor, piece, 0, piece.length, offset);
-    }
+    if (size >= bytes) return;
+    const zeros = Buffer.alloc(bytes - size);
+    for (let at = 0; at < zeros.length; )
+      at += writeSync(this.#descriptor, zeros, at, zeros.length - at, size + at);
     fsyncSync(this.#descriptor);
   }
 

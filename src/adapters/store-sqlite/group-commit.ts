@@ -1,8 +1,9 @@
 import type { SandboxRecord, StoreTransaction } from '../../ports/store.ts';
 import { type Connection, isDiskFull, isFatal, type Row, storeError } from './connection.ts';
+import type { Flusher } from './flush.ts';
+import { type Files, OpenTransaction } from './open-transaction.ts';
 import { RecordCache } from './record-cache.ts';
 import { SharedFlush } from './shared-flush.ts';
-import { createTransaction } from './transaction.ts';
 
 interface Pending {
   readonly work: (transaction: StoreTransaction) => Promise<unknown>;
@@ -17,11 +18,9 @@ interface Outcome {
   answer(): void;
 }
 
-export interface CommitPolicy {
-  /** How many units of work one commit, and so one fsync, may carry. */
+export interface CommitPolicy extends Files {
+  /** How many units of work may share what makes them durable. */
   readonly batchSize: number;
-  /** Resolves once all that was committed is on the disk. */
-  flush(): Promise<void>;
   /** Frees reserved disk space once; false when there is none left. */
   releaseBallast(): boolean;
   /** A write or fsync failed: nothing later may be believed. */
@@ -29,25 +28,24 @@ export interface CommitPolicy {
 }
 
 /**
- * Runs units of work one after the other on the one writing connection and commits those that wait together
- * in one go. Each is in a savepoint of its own, so one that fails takes no other along.
+ * Runs units of work one after the other on the one connection, and makes those that wait together durable in one go.
+ * Each is in a savepoint of its own, so one that fails takes no other along.
  */
 export class GroupCommit {
-  readonly #connection: Connection;
   readonly #policy: CommitPolicy;
-  readonly #transaction: StoreTransaction;
-  readonly #flush: SharedFlush;
+  readonly #transaction: OpenTransaction;
+  readonly #flush = new SharedFlush();
   readonly #cache = new RecordCache();
   readonly #queue: Pending[] = [];
+  readonly #between: (() => void)[] = [];
   #running: Promise<void> | null = null;
   #durable: Promise<void> = Promise.resolve();
+  #sealed: Promise<void> = Promise.resolve();
   #dead: unknown = null;
 
-  constructor(connection: Connection, policy: CommitPolicy) {
-    this.#connection = connection;
+  constructor(connection: Pick<Connection, 'get' | 'run'>, policy: CommitPolicy) {
     this.#policy = policy;
-    this.#transaction = createTransaction(connection, this.#cache);
-    this.#flush = new SharedFlush(() => policy.flush());
+    this.#transaction = new OpenTransaction(connection, this.#cache, policy);
   }
 
   /** The record as last committed, where it is known without asking. */
@@ -75,10 +73,26 @@ export class GroupCommit {
     });
   }
 
-  /** Resolves when nothing is queued, and all that was committed is on the disk. */
-  async idle(): Promise<void> {
+  /** Calls back at once, or after the units that are under way: what is read in one go is whole. */
+  between<Result>(work: () => Result | Promise<Result>): Promise<Result> {
+    const begin = async () => work();
+    if (this.#running === null) return begin();
+    return new Promise((resolve) => this.#between.push(() => resolve(begin())));
+  }
+
+  /** Commits what is in the journal alone. Safe to repeat. */
+  seal(): Promise<void> {
+    return this.between(() => {
+      if (this.#transaction.isUnsealed && this.#dead === null) this.#seal();
+    });
+  }
+
+  /** Resolves when nothing is queued, and the database on the disk has all that was answered. */
+  async close(): Promise<void> {
     while (this.#running !== null) await this.#running;
     await this.#durable;
+    await this.seal();
+    await this.#sealed;
   }
 
   /** Resolves when everything that can be read now would survive a power cut; rejects where it will not. */
@@ -88,10 +102,12 @@ export class GroupCommit {
   }
 
   async #drain(): Promise<void> {
-    await Promise.resolve(); // lets everything asked for in this turn join the first commit
+    await Promise.resolve(); // lets everything asked for in this turn join the first batch
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, this.#policy.batchSize);
       await this.#commit(batch, true);
+      if (this.#transaction.isDue && this.#dead === null) this.#seal();
+      for (const work of this.#between.splice(0)) work();
     }
     this.#running = null;
   }
@@ -102,32 +118,30 @@ export class GroupCommit {
       return;
     }
     const outcomes: Outcome[] = [];
+    let flusher: Flusher;
     try {
-      this.#connection.run('BEGIN IMMEDIATE');
-      for (const pending of batch) outcomes.push(await this.#attempt(pending, batch.length === 1));
-      this.#connection.run('COMMIT');
-      this.#cache.commit();
+      for (const pending of batch) outcomes.push(await this.#attempt(pending));
+      flusher = this.#transaction.keep();
     } catch (error) {
-      this.#rollBack();
+      this.#undo(error);
       if (isDiskFull(error) && mayRetry && this.#policy.releaseBallast()) return this.#commit(batch, false);
-      if (isFatal(error)) this.#die(error);
       for (const pending of batch) pending.reject(storeError(error));
       return;
     }
     for (const { tell } of outcomes) tell();
     const canWait = batch.every(({ onCommitted }) => onCommitted !== undefined);
-    const onDisk = canWait ? this.#flush.soon() : this.#flush.now();
+    const onDisk = canWait ? this.#flush.soon(flusher) : this.#flush.now(flusher);
     this.#durable = this.#answerOnceDurable(batch, outcomes, onDisk, this.#durable);
   }
 
   /**
-   * Not awaited by the loop: the next units of work are committed while the disk works. What was committed earlier is
+   * Not awaited by the loop: the next units of work are performed while the disk works. What was kept earlier is
    * answered `earlier`. Never rejects.
    */
   async #answerOnceDurable(
     batch: readonly Pending[],
     outcomes: readonly Outcome[],
-    onDisk: Promise<void>,
+    onDisk: Promise<unknown>,
     earlier: Promise<void>,
   ): Promise<void> {
     try {
@@ -141,35 +155,37 @@ export class GroupCommit {
     }
   }
 
+  /** Where the disk is full all stays in the journal, and is committed with the next units. */
+  #seal(): void {
+    try {
+      this.#sealed = this.#transaction.seal().catch((error) => this.#die(error));
+    } catch (error) {
+      this.#undo(error);
+    }
+  }
+
+  #undo(cause: unknown): void {
+    try {
+      this.#transaction.undo(cause);
+      if (isFatal(cause)) this.#die(cause);
+    } catch (error) {
+      this.#die(error);
+    }
+  }
+
   #die(cause: unknown): void {
     if (this.#dead !== null) return;
     this.#dead = cause;
     this.#policy.onFatal(cause);
   }
 
-  /** One that is alone needs no savepoint: what it leaves undone is all there is to undo. */
-  async #attempt(pending: Pending, isAlone: boolean): Promise<Outcome> {
-    const run = (sql: string) => this.#connection.run(sql);
-    if (!isAlone) run('SAVEPOINT unit');
+  async #attempt(pending: Pending): Promise<Outcome> {
     try {
-      const result = await pending.work(this.#transaction);
-      if (!isAlone) run('RELEASE unit');
+      const result = await this.#transaction.perform(pending.work);
       return { tell: () => pending.onCommitted?.(result), answer: () => pending.resolve(result) };
     } catch (error) {
       if (isDiskFull(error) || isFatal(error)) throw error;
-      this.#cache.rollBack();
-      for (const sql of isAlone ? ['ROLLBACK', 'BEGIN IMMEDIATE'] : ['ROLLBACK TO unit', 'RELEASE unit'])
-        run(sql);
       return { tell: () => undefined, answer: () => pending.reject(storeError(error)) };
-    }
-  }
-
-  #rollBack(): void {
-    this.#cache.rollBack();
-    try {
-      this.#connection.run('ROLLBACK');
-    } catch {
-      // SQLite has already rolled back by itself after this kind of failure
     }
   }
 }

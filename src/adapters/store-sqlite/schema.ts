@@ -117,12 +117,21 @@ const MIGRATIONS: readonly string[] = [
   DROP INDEX snapshot_by_expiry;
   CREATE INDEX snapshot_by_expiry ON snapshot (expires_at_ms) WHERE is_withdrawn = 0;
   `,
+  // The number of the last entry of the journal whose statements are in the tables.
+  `
+  CREATE TABLE journal (last INTEGER NOT NULL);
+  INSERT INTO journal VALUES (0);
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;
+const JOURNAL_SINCE_VERSION = 6;
 
-/** Brings the database to `SCHEMA_VERSION`; refuses one that a newer release wrote. Safe to repeat. */
-export function migrate(database: DatabaseSync): void {
+/**
+ * Brings the database to `SCHEMA_VERSION`; refuses one that a newer release wrote. `recover` brings it up to date before
+ * that, in the version that it has, with the number of the last entry of the journal that it has seen. Safe to repeat.
+ */
+export function migrate(database: DatabaseSync, recover: (last: number) => void = () => undefined): void {
   const row = database.prepare('PRAGMA user_version').get();
   const found = Number(row?.user_version ?? 0);
   if (found > SCHEMA_VERSION) {
@@ -131,6 +140,9 @@ export function migrate(database: DatabaseSync): void {
       `The store has schema version ${found}; this release knows versions up to ${SCHEMA_VERSION}.`,
       { nextStep: 'Upgrade sand-boxer, or name another directory in SANDBOXER_HOME.' },
     );
+  }
+  if (found >= JOURNAL_SINCE_VERSION) {
+    recover(Number(database.prepare('SELECT last FROM journal').get()?.last));
   }
   for (let version = found; version < SCHEMA_VERSION; version += 1) {
     database.exec(`BEGIN IMMEDIATE; ${MIGRATIONS[version]} PRAGMA user_version = ${version + 1}; COMMIT;`);

@@ -1,15 +1,20 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LIMITS } from '../../domain/limits.ts';
+import type { Clock } from '../../ports/clock.ts';
 import type { Store, StoreReader } from '../../ports/store.ts';
 import { Connection, openDatabase, storeError } from './connection.ts';
-import { type Flusher, LogFlusher, NO_FLUSH } from './flush.ts';
+import { LogFlusher, NO_FLUSH } from './flush.ts';
 import { GroupCommit } from './group-commit.ts';
+import { readJournal } from './journal.ts';
+import type { Files } from './open-transaction.ts';
 import { createQueries, type Read } from './queries.ts';
+import { beginJournal, recover } from './recovery.ts';
 import { migrate } from './schema.ts';
 import { createReader } from './transaction.ts';
 
 const GROUP_COMMIT_SIZE = 64;
+const SEAL_EVERY_MS = 1_000;
 
 /** Space held back so that a full disk still lets us record a destroy. */
 function ballastFile(directory: string): { ensure(): void; release(): boolean } {
@@ -29,28 +34,26 @@ function ballastFile(directory: string): { ensure(): void; release(): boolean } 
 export interface SqliteStoreOptions {
   /** Called once when a write or fsync failed; the process should stop. */
   readonly onFatal?: (cause: unknown) => void;
-  /** For a process that stays: reserves the log's space, which takes some milliseconds and makes commits faster. */
-  readonly reserveLog?: boolean;
+  /** For a process that stays: keeps a journal, so that many units of work share a commit. Takes some milliseconds. */
+  readonly journal?: { readonly clock: Clock };
 }
 
 /**
- * The store in `directory/store.sqlite`. Throws `store_newer` for a file of a later release. The caller holds
- * the home's lock: one process writes.
+ * The store in `directory/store.sqlite`, with what the journal beside it has kept. Throws `store_newer` for a file of a
+ * later release. The caller holds the home's lock: one process writes.
  */
 export function openSqliteStore(directory: string, options: SqliteStoreOptions = {}): Store {
   const path = join(directory, 'store.sqlite');
+  const journalPath = join(directory, 'store.journal');
   try {
-    const writer = openDatabase(path);
-    migrate(writer);
+    const database = openDatabase(path);
     const ballast = ballastFile(directory);
+    migrate(database, (last) => recover(database, readJournal(journalPath, last), ballast.release));
     tryToReserve(ballast);
-    return build(
-      new Connection(writer),
-      new Connection(openDatabase(path)),
-      ballast,
-      new LogFlusher(`${path}-wal`, options.reserveLog),
-      options,
-    );
+    const log = new LogFlusher(`${path}-wal`);
+    const connection = new Connection(database);
+    const journal = options.journal === undefined ? null : beginJournal(connection, journalPath, log);
+    return build(connection, { journal, database: log }, ballast, options);
   } catch (error) {
     throw storeError(error);
   }
@@ -60,8 +63,8 @@ export function openSqliteStore(directory: string, options: SqliteStoreOptions =
 export function openMemoryStore(): Store {
   const database = openDatabase(':memory:');
   migrate(database);
-  const connection = new Connection(database);
-  return build(connection, null, { release: () => false }, NO_FLUSH, {});
+  const files = { journal: null, database: NO_FLUSH };
+  return build(new Connection(database), files, { release: () => false }, {});
 }
 
 function tryToReserve(ballast: ReturnType<typeof ballastFile>): void {
@@ -74,42 +77,50 @@ function tryToReserve(ballast: ReturnType<typeof ballastFile>): void {
 }
 
 function build(
-  writer: Connection,
-  separateReader: Connection | null,
+  connection: Connection,
+  files: Files,
   ballast: { release(): boolean },
-  flusher: Flusher,
-  options: SqliteStoreOptions,
+  { onFatal, journal }: SqliteStoreOptions,
 ): Store {
-  const commits = new GroupCommit(writer, {
+  const commits = new GroupCommit(connection, {
+    ...files,
     batchSize: GROUP_COMMIT_SIZE,
-    flush: () => flusher.flush(),
     releaseBallast: () => ballast.release(),
-    onFatal: (cause) => options.onFatal?.(cause),
+    onFatal: (cause) => onFatal?.(cause),
   });
-  const reader = separateReader ?? writer;
-  /** Reads see committed data only: on their own connection, or once no transaction is open. */
   const read: Read = async (work) => {
-    if (separateReader === null) await commits.idle();
     try {
-      const result = await work();
+      const result = await commits.between(work);
       await commits.durable();
       return result;
     } catch (error) {
       throw storeError(error);
     }
   };
-  const single = createReader(reader, (id) => commits.committed(id));
+  const closing = new AbortController();
+  const sealing = journal === undefined ? null : sealNowAndThen(commits, journal.clock, closing.signal);
+  const single = createReader(connection, (id) => commits.committed(id));
   return {
     transaction: (work, onCommitted) => commits.add(work, onCommitted),
     ...guarded(single, read),
-    ...createQueries(reader, read, (rows) => commits.listed(rows)),
+    ...createQueries(connection, read, (rows) => commits.listed(rows)),
     async close() {
-      await commits.idle();
-      flusher.close();
-      separateReader?.close();
-      writer.close();
+      closing.abort();
+      await sealing;
+      await commits.close();
+      files.journal?.close();
+      files.database.close();
+      connection.close();
     },
   };
+}
+
+/** So that whoever copies the database misses no more than that. */
+async function sealNowAndThen(commits: GroupCommit, clock: Clock, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(SEAL_EVERY_MS, signal).catch(() => undefined); // aborted: the store is being closed
+    await commits.seal();
+  }
 }
 
 function guarded(single: StoreReader, read: Read): StoreReader {

@@ -11,9 +11,11 @@ import {
   stateColumns,
 } from './rows.ts';
 
+type Writable = Pick<Connection, 'get' | 'run'>;
+
 /** `cached` answers a record without asking the database, where it is known. */
 export function createReader(
-  connection: Connection,
+  connection: Pick<Connection, 'get'>,
   cached: (id: string) => SandboxRecord | undefined,
 ): StoreReader {
   return {
@@ -62,7 +64,7 @@ type SandboxWrites = Pick<
   'insertSandbox' | 'updateSandbox' | 'appendEvents' | 'takeSlot' | 'releaseSlot'
 >;
 
-function sandboxWrites(connection: Connection, cache: RecordCache): SandboxWrites {
+function sandboxWrites(connection: Writable, cache: RecordCache): SandboxWrites {
   return {
     async insertSandbox(record) {
       try {
@@ -124,7 +126,7 @@ function sandboxWrites(connection: Connection, cache: RecordCache): SandboxWrite
   };
 }
 
-function snapshotWrites(connection: Connection): Pick<StoreTransaction, 'insertSnapshot' | 'deleteSnapshot'> {
+function snapshotWrites(connection: Writable): Pick<StoreTransaction, 'insertSnapshot' | 'deleteSnapshot'> {
   return {
     async insertSnapshot(snapshot) {
       const { sandbox_id: sandboxId, based_on: basedOn = null } = snapshot.manifest;
@@ -160,7 +162,7 @@ function snapshotWrites(connection: Connection): Pick<StoreTransaction, 'insertS
   };
 }
 
-function placeWrites(connection: Connection): Pick<StoreTransaction, 'putHost' | 'deleteHost'> {
+function placeWrites(connection: Writable): Pick<StoreTransaction, 'putHost' | 'deleteHost'> {
   return {
     async putHost({ host, origin }) {
       connection.run(
@@ -177,7 +179,7 @@ function placeWrites(connection: Connection): Pick<StoreTransaction, 'putHost' |
   };
 }
 
-export function createTransaction(connection: Connection, cache: RecordCache): StoreTransaction {
+export function createTransaction(connection: Writable, cache: RecordCache): StoreTransaction {
   return {
     ...createReader(connection, (id) => cache.current(id)),
     ...sandboxWrites(connection, cache),

@@ -1,0 +1,76 @@
+/** P12, P13: the journal is overwritten only once the database on the disk has what it held. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, expect, it } from 'vitest';
+import { Connection } from '../../src/adapters/store-sqlite/connection.ts';
+import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts';
+import { Journal, readJournal } from '../../src/adapters/store-sqlite/journal.ts';
+import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
+import { sampleRecord } from '../standins/sample-record.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'sbx-journal-disk-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const START = 1_000;
+const RECORD = { attention: 'x'.repeat(20_000) };
+/** More than both halves of a journal hold. */
+const TOO_MANY = 60;
+
+/** A store whose database is flushed when the test says so; its journal works. */
+function openHeld(name: string) {
+  const database = new DatabaseSync(':memory:');
+  migrate(database);
+  const path = join(directory, name);
+  const journal = new Journal(path, START);
+  const held = Promise.withResolvers<void>();
+  const told: unknown[] = [];
+  const commits = new GroupCommit(new Connection(database), {
+    journal,
+    database: { flush: () => held.promise, close: () => undefined },
+    batchSize: 1,
+    releaseBallast: () => false,
+    onFatal: (cause) => told.push(cause),
+  });
+  const answered: string[] = [];
+  const insert = async () => {
+    const record = sampleRecord(RECORD);
+    await commits.add((transaction) => transaction.insertSandbox(record));
+    answered.push(record.id);
+  };
+  const inJournal = () => JSON.stringify(readJournal(path, START));
+  return { database, commits, journal, held, told, answered, insert, inJournal };
+}
+
+it('answers no more than it holds while the database waits for the disk, and all of it after that', async () => {
+  const store = openHeld('held');
+  const inserts = Array.from({ length: TOO_MANY }, () => store.insert());
+  await expect
+    .poll(() => store.database.prepare('SELECT count(*) AS total FROM sandbox').get()?.total)
+    .toBe(TOO_MANY);
+  await store.journal.flusher.flush();
+  await new Promise((resolve) => setImmediate(resolve));
+  const early = [...store.answered];
+  expect(early.length).toBeGreaterThan(5);
+  expect(early.length).toBeLessThan(TOO_MANY);
+  const kept = store.inJournal();
+  for (const id of early) expect(kept).toContain(id);
+  store.held.resolve();
+  await Promise.all(inserts);
+  await store.insert();
+  await store.commits.close();
+  expect(store.told).toEqual([]);
+  store.journal.close();
+});
+
+it('is never trusted again where that flush fails', async () => {
+  const store = openHeld('broken');
+  const first = store.insert();
+  await first;
+  await store.commits.seal();
+  store.held.reject(Object.assign(new Error('input/output error'), { code: 'EIO' }));
+  await expect.poll(() => store.told.length).toBe(1);
+  await expect(store.insert()).rejects.toMatchObject({ code: 'store_unavailable' });
+  await expect(store.commits.durable()).rejects.toMatchObject({ code: 'store_unavailable' });
+  store.journal.close();
+});
