@@ -19,6 +19,8 @@ const BARE = 'bare node:http hop';
 const COMMIT = 'one SQLite row, synchronous = FULL';
 const OPEN_LOOP_SECONDS = 5;
 const RATES = [250, 1_000];
+/** One after the other in each turn, so that no contender pays for the caches that another has filled. */
+const TURN_CREATES = 20;
 /** Of a record and its events. */
 const ROW_BYTES = 2_000;
 
@@ -82,6 +84,14 @@ function bareCommit(bench: Bench): () => Promise<unknown> {
   return async () => insert.run(text);
 }
 
+/** How long one takes, of those of a turn. */
+async function timedTurn(work: () => Promise<unknown>): Promise<number> {
+  const tookMs = await timed(async () => {
+    for (let index = 0; index < TURN_CREATES; index += 1) await work();
+  });
+  return tookMs / TURN_CREATES;
+}
+
 async function openLoop(bench: Bench, socket: string, perSecond: number) {
   const seconds = bench.isQuick ? 2 : OPEN_LOOP_SECONDS;
   const answer = await generate(socket, perSecond, seconds);
@@ -109,16 +119,16 @@ export const g13: Row = {
     const create = await inProcess(bench);
     const rounds = await runRounds(
       [
-        { name: OURS, run: () => timed(() => createSandbox(client, STUB_PROFILE)) },
+        { name: OURS, run: () => timedTurn(() => createSandbox(client, STUB_PROFILE)) },
         {
           name: BARE,
           isReference: true,
-          run: () => timed(() => bare.json('POST', '/', { profile: STUB_PROFILE })),
+          run: () => timedTurn(() => bare.json('POST', '/', { profile: STUB_PROFILE })),
         },
-        { name: IN_PROCESS, run: () => timed(create) },
-        { name: COMMIT, run: () => timed(commit) },
+        { name: IN_PROCESS, run: () => timedTurn(create) },
+        { name: COMMIT, run: () => timedTurn(commit) },
       ],
-      { rounds: bench.rounds * 5, warmUp: 50 },
+      { rounds: bench.rounds, warmUp: 10 },
     );
     const loops = [];
     for (const rate of RATES) loops.push(await openLoop(bench, server.socketPath, rate));
@@ -131,9 +141,8 @@ export const g13: Row = {
       { ...rounds, series: [...rounds.series, ...loops] },
       {
         judgements: [
-          atMost('closed loop, p50', p50(OURS), 'ms', [0.5, 0.5]),
-          told('closed loop, p50 less the bare hop', p50(OURS) - p50(BARE), 'ms'),
-          told('in process, p50', p50(IN_PROCESS), 'ms'),
+          atMost('added in process, p50', p50(IN_PROCESS), 'ms', [0.5, 0.5]),
+          atMost('added over HTTP, p50 less the bare hop', p50(OURS) - p50(BARE), 'ms', [0.5, 0.5]),
           atMost('open loop 1,000 a second, p99', lastSummary.p99, 'ms', [2, 2]),
           ...loops.map(({ perSecond, reached }) =>
             told(`answered at ${perSecond} a second asked`, reached, '/s'),
@@ -148,6 +157,7 @@ export const g13: Row = {
           },
         ],
         notes: [
+          `${TURN_CREATES} one after the other in each turn; the stub backend itself takes no time`,
           'the generator is a process of its own; each request is timed from when it was due, so a time can be up to 1 ms too long',
           ...loops.map(
             ({ perSecond, behindMs }) =>
