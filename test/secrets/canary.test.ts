@@ -18,7 +18,7 @@ const forms = (secret: string): Buffer[] =>
 function filesBelow(directory: string): string[] {
   return readdirSync(directory, { recursive: true, encoding: 'utf8' })
     .map((name) => join(directory, name))
-    .filter((path) => /(sqlite|wal|shm|json|log|pid|yaml)$/.test(path) && existsSync(path));
+    .filter((path) => /(sqlite|wal|shm|journal|json|log|pid|yaml)$/.test(path) && existsSync(path));
 }
 
 function commandLines(): Buffer {
@@ -98,7 +98,8 @@ describe('a secret', () => {
 
     it(`(${name}) is in no file of the home that stays`, () => {
       const files = filesBelow(bench.home);
-      expect(files.some((file) => file.endsWith('store.sqlite'))).toBe(true);
+      for (const name of ['store.sqlite', 'store.journal'])
+        expect(files.some((file) => file.endsWith(name))).toBe(true);
       for (const file of files) {
         const bytes = readFileSync(file);
         for (const form of forms(secrets[name]!))

@@ -3,8 +3,10 @@ import { SandboxerError } from '../../domain/errors.ts';
 
 export type Row = Record<string, SQLInputValue>;
 
-/** What was written: SQL, and the values of its parameters. */
-export type Statement = readonly [sql: string, ...parameters: SQLInputValue[]];
+/** What statements that write are given: JSON keeps all of it. */
+export type Parameter = string | number | null;
+
+export type Statement = readonly [sql: string, ...parameters: Parameter[]];
 
 /** One SQLite connection with its prepared statements. Parameters are positional (`?`). */
 export class Connection {
@@ -24,7 +26,7 @@ export class Connection {
   }
 
   /** How many rows were changed. */
-  run(sql: string, ...parameters: SQLInputValue[]): number {
+  run(sql: string, ...parameters: Parameter[]): number {
     return Number(this.#prepare(sql).run(...parameters).changes);
   }
 

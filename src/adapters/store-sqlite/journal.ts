@@ -1,11 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { deserialize, serialize } from 'node:v8';
 import { crc32 } from 'node:zlib';
 import type { Statement } from './connection.ts';
 import { type Flusher, LogFlusher } from './flush.ts';
 
-/** The length of what follows, the checksum of the rest, and the number of the entry. */
+/** The length of the body, the checksum of what follows it, and the number of the entry; the body is JSON. */
 const HEADER_BYTES = 16;
 const CHECKED_FROM = 8;
 const HALF_BYTES = 512 * 1024;
@@ -20,11 +19,11 @@ export interface Entry {
 }
 
 function encode({ number, statements }: Entry): Buffer {
-  const body = serialize(statements);
-  const entry = Buffer.allocUnsafe(HEADER_BYTES + body.length);
-  entry.writeUInt32LE(body.length, 0);
+  const body = JSON.stringify(statements);
+  const entry = Buffer.allocUnsafe(HEADER_BYTES + Buffer.byteLength(body));
+  entry.writeUInt32LE(entry.length - HEADER_BYTES, 0);
   entry.writeDoubleLE(number, CHECKED_FROM);
-  body.copy(entry, HEADER_BYTES);
+  entry.write(body, HEADER_BYTES);
   entry.writeUInt32LE(crc32(entry.subarray(CHECKED_FROM)), 4);
   return entry;
 }
@@ -36,7 +35,8 @@ function* entriesOf(half: Buffer): Generator<Entry> {
     const checked = half.subarray(at + CHECKED_FROM, end);
     if (end > half.length || crc32(checked) !== half.readUInt32LE(at + 4)) return;
     const number = half.readDoubleLE(at + CHECKED_FROM);
-    yield { number, statements: deserialize(half.subarray(at + HEADER_BYTES, end)) };
+    const body = half.toString('utf8', at + HEADER_BYTES, end);
+    yield { number, statements: JSON.parse(body) as readonly Statement[] };
     at = end;
   }
 }

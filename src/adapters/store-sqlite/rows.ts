@@ -10,7 +10,7 @@ import type {
   StrayRecord,
   TokenRecord,
 } from '../../ports/store.ts';
-import type { Row } from './connection.ts';
+import type { Parameter, Row } from './connection.ts';
 
 /** The document holds the whole record; the columns are what is searched by. */
 export function sandboxFromRow(row: Row): SandboxRecord {
@@ -18,13 +18,13 @@ export function sandboxFromRow(row: Row): SandboxRecord {
 }
 
 /** The columns that never change, and then those of `stateColumns`. */
-export function sandboxColumns(record: SandboxRecord): readonly SQLInputValue[] {
+export function sandboxColumns(record: SandboxRecord): readonly Parameter[] {
   const { project, actor, run_id: runId } = record.consumer;
   return [project, actor, runId, record.profileId, ...stateColumns(record)];
 }
 
 /** An index on any column that is set is written anew, whether its value changes or not; so only these are. */
-export function stateColumns(record: SandboxRecord): readonly SQLInputValue[] {
+export function stateColumns(record: SandboxRecord): readonly Parameter[] {
   return [
     record.version,
     record.state,

@@ -26,7 +26,11 @@ export async function openHttpBench(variables: Readonly<Record<string, string>> 
   const home = temporaryDirectory();
   const logged: string[] = [];
   const environment = { PATH: process.env.PATH, SANDBOXER_HOME: home, ...variables };
-  const composed = await compose({ environment, log: createJsonLog((line) => logged.push(line)) });
+  const composed = await compose({
+    environment,
+    log: createJsonLog((line) => logged.push(line)),
+    staysUp: true,
+  });
   composed.engine.startLoops();
   const server = await serveHttp(composed);
   const operatorToken = readFileSync(join(home, 'token'), 'utf8').trim();
