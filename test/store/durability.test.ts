@@ -1,6 +1,15 @@
 /** P11–P13: a full disk, a broken disk, a newer store, a second process on the same home. */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -26,6 +35,7 @@ afterAll(() => {
   for (const path of mounted) execFileSync('umount', ['--lazy', path]);
   rmSync(directory, { recursive: true, force: true });
 });
+const clock = createSystemClock();
 const isRoot = process.getuid?.() === 0;
 
 function flushing(flush: () => Promise<void>): Flusher {
@@ -74,7 +84,7 @@ describe.runIf(isRoot).each([false, true])('a full disk (P12), with a journal: %
       (await some.list({ limit: 500 })).items.filter(({ state }) => state === 'ready').length;
     const aliveBefore = await alive(sandboxer);
     await sandboxer.close();
-    const asItIs = await Sandboxer.connect({ environment });
+    const asItIs = new Sandboxer(new LocalTransport(await compose({ environment, staysUp: true })));
     expect(await alive(asItIs), 'nothing that was answered is lost').toBe(aliveBefore);
     await asItIs.close();
     for (const name of ['filler-0', 'filler-1', 'filler-2', 'filler-3'])
@@ -87,6 +97,28 @@ describe.runIf(isRoot).each([false, true])('a full disk (P12), with a journal: %
     await later.close();
     await backend.stop();
   }, 120_000);
+});
+
+describe.runIf(isRoot)('a home with a journal on a full disk', () => {
+  it('is opened with the room that was held back, and has what was answered', async () => {
+    const first = mkdtempSync(join(directory, 'room-'));
+    const store = openSqliteStore(first, { journal: { clock } });
+    for (let index = 0; index < 30; index += 1)
+      await store.transaction((transaction) =>
+        transaction.insertSandbox(sampleRecord({ attention: 'x'.repeat(2_000) })),
+      );
+    const full = mkdtempSync(join(directory, 'no-room-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'none', full]);
+    mounted.push(full);
+    for (const name of readdirSync(first)) cpSync(join(first, name), join(full, name));
+    await store.close();
+    fill(full);
+    const later = openSqliteStore(full);
+    const { items } = await later.listSandboxes({ project: null, cursor: null, limit: 100 });
+    expect(items).toHaveLength(30);
+    expect(existsSync(join(full, 'ballast'))).toBe(false);
+    await later.close();
+  });
 });
 
 describe('a broken disk (P13)', () => {
@@ -262,8 +294,6 @@ describe('a store from a newer version (P14)', () => {
 });
 
 describe('the lock of a home', () => {
-  const clock = createSystemClock();
-
   it('lets one process in, names it to the next, and ends with it', async () => {
     const home = mkdtempSync(join(directory, 'lock-'));
     const script = `

@@ -67,8 +67,10 @@ function primaryCode(thrown: unknown): number | null {
   return Number(thrown.errcode) & 0xff;
 }
 
+/** As SQLite says it, or the operating system where a file is written beside SQLite. */
 export function isDiskFull(thrown: unknown): boolean {
-  return primaryCode(thrown) === SQLITE_FULL;
+  const isToldBySystem = thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOSPC';
+  return isToldBySystem || primaryCode(thrown) === SQLITE_FULL;
 }
 
 /** After a failed write or fsync nothing the connection says about durability can be believed. */

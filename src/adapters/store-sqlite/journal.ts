@@ -28,15 +28,13 @@ function encode({ number, statements }: Entry): Buffer {
   return entry;
 }
 
-/** Those at the beginning of a half that were written whole. */
-function* entriesOf(half: Buffer): Generator<Entry> {
+/** Number and body of those at the beginning of a half that were written whole. */
+function* entriesOf(half: Buffer): Generator<readonly [number: number, body: Buffer]> {
   for (let at = 0; at + HEADER_BYTES < half.length; ) {
     const end = at + HEADER_BYTES + half.readUInt32LE(at);
     const checked = half.subarray(at + CHECKED_FROM, end);
     if (end > half.length || crc32(checked) !== half.readUInt32LE(at + 4)) return;
-    const number = half.readDoubleLE(at + CHECKED_FROM);
-    const body = half.toString('utf8', at + HEADER_BYTES, end);
-    yield { number, statements: JSON.parse(body) as readonly Statement[] };
+    yield [half.readDoubleLE(at + CHECKED_FROM), half.subarray(at + HEADER_BYTES, end)];
     at = end;
   }
 }
@@ -45,13 +43,16 @@ function* entriesOf(half: Buffer): Generator<Entry> {
 export function readJournal(path: string, last: number): readonly Entry[] {
   if (!existsSync(path)) return [];
   const file = readFileSync(path);
-  const entries = new Map<number, Entry>();
+  const bodies = new Map<number, Buffer>();
   for (let start = 0; start < file.length; start += HALF_BYTES) {
-    for (const entry of entriesOf(file.subarray(start, start + HALF_BYTES))) entries.set(entry.number, entry);
+    for (const [number, body] of entriesOf(file.subarray(start, start + HALF_BYTES)))
+      bodies.set(number, body);
   }
   const following: Entry[] = [];
-  for (let entry = entries.get(last + 1); entry !== undefined; entry = entries.get(entry.number + 1))
-    following.push(entry);
+  for (let number = last + 1; bodies.has(number); number += 1) {
+    const statements: readonly Statement[] = JSON.parse(String(bodies.get(number)));
+    following.push({ number, statements });
+  }
   return following;
 }
 

@@ -24,10 +24,6 @@ export function recover(database: DatabaseSync, entries: readonly Entry[], makeR
   }
 }
 
-function isNoSpace(thrown: unknown): boolean {
-  return isDiskFull(thrown) || (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOSPC');
-}
-
 /** A journal that begins after all that `log` has of the database, or null where the disk has no room for one. */
 export function beginJournal(connection: Connection, path: string, log: LogFlusher): Journal | null {
   try {
@@ -36,7 +32,7 @@ export function beginJournal(connection: Connection, path: string, log: LogFlush
     log.flushNow();
     return new Journal(path, start);
   } catch (error) {
-    if (isNoSpace(error)) return null;
+    if (isDiskFull(error)) return null;
     throw error;
   }
 }
