@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, expect, it } from 'vitest';
 import { Connection } from '../../src/adapters/store-sqlite/connection.ts';
+import type { Flusher } from '../../src/adapters/store-sqlite/flush.ts';
 import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts';
 import { Journal, readJournal } from '../../src/adapters/store-sqlite/journal.ts';
 import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
@@ -17,17 +18,34 @@ const RECORD = { attention: 'x'.repeat(20_000) };
 /** More than both halves of a journal hold. */
 const TOO_MANY = 60;
 
+function heldFlusher() {
+  const held = Promise.withResolvers<void>();
+  return { held, flusher: { flush: () => held.promise, close: () => undefined } };
+}
+
+/** The same journal, flushed by another. */
+function flushedBy(journal: Journal, flusher: Flusher): Journal {
+  return new Proxy(journal, {
+    get(target, name) {
+      if (name === 'flusher') return flusher;
+      const value = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
 /** A store whose database is flushed when the test says so; its journal works. */
-function openHeld(name: string) {
+function openHeld(name: string, journalFlusher?: Flusher) {
   const database = new DatabaseSync(':memory:');
   migrate(database);
   const path = join(directory, name);
-  const journal = new Journal(path, START);
-  const held = Promise.withResolvers<void>();
+  const own = new Journal(path, START);
+  const journal = journalFlusher === undefined ? own : flushedBy(own, journalFlusher);
+  const { held, flusher } = heldFlusher();
   const told: unknown[] = [];
   const commits = new GroupCommit(new Connection(database), {
     journal,
-    database: { flush: () => held.promise, close: () => undefined },
+    database: flusher,
     batchSize: 1,
     releaseBallast: () => false,
     onFatal: (cause) => told.push(cause),
@@ -60,6 +78,19 @@ it('answers no more than it holds while the database waits for the disk, and all
   await store.insert();
   await store.commits.close();
   expect(store.told).toEqual([]);
+  store.journal.close();
+});
+
+it('answers nobody before the journal is on the disk', async () => {
+  const { held, flusher } = heldFlusher();
+  const store = openHeld('unflushed', flusher);
+  const insert = store.insert();
+  await expect.poll(() => store.inJournal().length).toBeGreaterThan(RECORD.attention.length);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(store.answered).toEqual([]);
+  held.resolve();
+  await insert;
+  expect(store.answered).toHaveLength(1);
   store.journal.close();
 });
 
