@@ -36,7 +36,12 @@ describe.runIf(process.getuid?.() === 0)('SIGKILL while a stack on a host is wor
 
   async function trial(operation: CrashOperation, point: string): Promise<void> {
     const host = place.lab.hosts[0]!;
-    const environment = { home: place.home, variables: place.variables, profile: place.profile };
+    const environment = {
+      home: place.home,
+      variables: place.variables,
+      profile: place.profile,
+      isServer: true,
+    };
     const report = await crashTrial(environment, operation, point, (record) => {
       const key = record === null ? '' : nameOf(record).slice('sbx-'.length);
       if (record !== null && record.handle === null && host.baseEntries().includes(key)) lostHandles += 1;

@@ -100,7 +100,7 @@ describe.runIf(process.getuid?.() === 0)('SIGKILL during a restore of a stack on
     const profile = 'profile.compose-checkpoint';
     const script = `head -c ${LARGE_BYTES} /dev/urandom >/workspace/large && echo kept >/data/note`;
     const snapshotId = await captured(place.variables, { profile, inputs: { repo: repository } }, script);
-    environment = { home: place.home, variables: place.variables, profile, snapshotId };
+    environment = { home: place.home, variables: place.variables, profile, snapshotId, isServer: true };
   });
   afterAll(async () => {
     await place.lab.stop();
