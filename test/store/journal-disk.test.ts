@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, expect, it } from 'vitest';
 import { Connection } from '../../src/adapters/store-sqlite/connection.ts';
-import type { Flusher } from '../../src/adapters/store-sqlite/flush.ts';
 import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts';
 import { Journal, readJournal } from '../../src/adapters/store-sqlite/journal.ts';
 import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
@@ -23,11 +22,12 @@ function heldFlusher() {
   return { held, flusher: { flush: () => held.promise, close: () => undefined } };
 }
 
-/** The same journal, flushed by another. */
-function flushedBy(journal: Journal, flusher: Flusher): Journal {
+type Change = Partial<Pick<Journal, 'flusher' | 'append'>>;
+
+function changed(journal: Journal, change: Change): Journal {
   return new Proxy(journal, {
     get(target, name) {
-      if (name === 'flusher') return flusher;
+      if (name in change) return Reflect.get(change, name);
       const value = Reflect.get(target, name);
       return typeof value === 'function' ? value.bind(target) : value;
     },
@@ -35,12 +35,11 @@ function flushedBy(journal: Journal, flusher: Flusher): Journal {
 }
 
 /** A store whose database is flushed when the test says so; its journal works. */
-function openHeld(name: string, journalFlusher?: Flusher) {
+function openHeld(name: string, change: Change = {}) {
   const database = new DatabaseSync(':memory:');
   migrate(database);
   const path = join(directory, name);
-  const own = new Journal(path, START);
-  const journal = journalFlusher === undefined ? own : flushedBy(own, journalFlusher);
+  const journal = changed(new Journal(path, START), change);
   const { held, flusher } = heldFlusher();
   const told: unknown[] = [];
   const commits = new GroupCommit(new Connection(database), {
@@ -83,7 +82,7 @@ it('answers no more than it holds while the database waits for the disk, and all
 
 it('answers nobody before the journal is on the disk', async () => {
   const { held, flusher } = heldFlusher();
-  const store = openHeld('unflushed', flusher);
+  const store = openHeld('unflushed', { flusher });
   const insert = store.insert();
   await expect.poll(() => store.inJournal().length).toBeGreaterThan(RECORD.attention.length);
   await new Promise((resolve) => setImmediate(resolve));
@@ -103,5 +102,32 @@ it('is never trusted again where that flush fails', async () => {
   await expect.poll(() => store.told.length).toBe(1);
   await expect(store.insert()).rejects.toMatchObject({ code: 'store_unavailable' });
   await expect(store.commits.durable()).rejects.toMatchObject({ code: 'store_unavailable' });
+  store.journal.close();
+});
+
+it('is never trusted again where the journal cannot be written', async () => {
+  const change = {
+    append(): boolean {
+      throw Object.assign(new Error('input/output error'), { code: 'EIO' });
+    },
+  };
+  const store = openHeld('unwritten', change);
+  await expect(store.insert()).rejects.toMatchObject({ code: 'store_unavailable' });
+  expect(store.told).toHaveLength(1);
+  await expect(store.commits.durable()).rejects.toMatchObject({ code: 'store_unavailable' });
+  store.journal.close();
+});
+
+it('commits each unit by itself where the journal has no room any more', async () => {
+  const change = {
+    append(): boolean {
+      throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+    },
+  };
+  const store = openHeld('no-room', change);
+  await expect(store.insert()).rejects.toMatchObject({ code: 'store_full' });
+  store.held.resolve();
+  await store.insert();
+  expect(store.told).toEqual([]);
   store.journal.close();
 });

@@ -67,15 +67,19 @@ function primaryCode(thrown: unknown): number | null {
   return Number(thrown.errcode) & 0xff;
 }
 
-/** As SQLite says it, or the operating system where a file is written beside SQLite. */
+/** What SQLite says, or the operating system where a file is written beside SQLite. */
+function says(thrown: unknown, sqliteCode: number, systemCode: string): boolean {
+  const isToldBySystem = thrown instanceof Error && 'code' in thrown && thrown.code === systemCode;
+  return isToldBySystem || primaryCode(thrown) === sqliteCode;
+}
+
 export function isDiskFull(thrown: unknown): boolean {
-  const isToldBySystem = thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOSPC';
-  return isToldBySystem || primaryCode(thrown) === SQLITE_FULL;
+  return says(thrown, SQLITE_FULL, 'ENOSPC');
 }
 
 /** After a failed write or fsync nothing the connection says about durability can be believed. */
 export function isFatal(thrown: unknown): boolean {
-  return primaryCode(thrown) === SQLITE_IOERR;
+  return says(thrown, SQLITE_IOERR, 'EIO');
 }
 
 export function isConstraint(thrown: unknown): boolean {
