@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, expect, it } from 'vitest';
+import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
 import { Connection } from '../../src/adapters/store-sqlite/connection.ts';
 import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts';
 import { Journal, readJournal } from '../../src/adapters/store-sqlite/journal.ts';
@@ -39,7 +40,7 @@ function openHeld(name: string, change: Change = {}) {
   const database = new DatabaseSync(':memory:');
   migrate(database);
   const path = join(directory, name);
-  const journal = changed(new Journal(path, START), change);
+  const journal = changed(new Journal(path, START, createSystemClock()), change);
   const { held, flusher } = heldFlusher();
   const told: unknown[] = [];
   const commits = new GroupCommit(new Connection(database), {

@@ -51,9 +51,15 @@ export class LogFlusher implements Flusher {
     return this.#next;
   }
 
-  /** The same, held still for it. */
-  flushNow(): void {
-    fdatasyncSync(this.#descriptor);
+  /** The same, held still for it. Throws where it fails. */
+  flushHere(): void {
+    if (this.#failure !== null) throw this.#failure;
+    try {
+      fdatasyncSync(this.#descriptor);
+    } catch (error) {
+      this.#failure = error as Error;
+      throw error;
+    }
   }
 
   close(): void {

@@ -1,8 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
+import type { Clock } from '../../ports/clock.ts';
 import type { Statement } from './connection.ts';
 import { type Flusher, LogFlusher } from './flush.ts';
+import { QuickFlusher } from './quick-flush.ts';
 
 /** The length of the body, the checksum of what follows it, and the number of the entry; the body is JSON. */
 const HEADER_BYTES = 16;
@@ -78,10 +80,10 @@ export class Journal {
   #last: number;
 
   /** The database has seen the entry `last`, and a power cut cannot take that back. */
-  constructor(path: string, last: number) {
+  constructor(path: string, last: number, clock: Clock) {
     this.#last = last;
     this.#descriptor = openSync(path, existsSync(path) ? 'r+' : 'w+', 0o600);
-    this.flusher = new LogFlusher(path, HALVES * HALF_BYTES);
+    this.flusher = new QuickFlusher(new LogFlusher(path, HALVES * HALF_BYTES), clock);
   }
 
   /** The number of the last entry. */

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import type { Clock } from '../../ports/clock.ts';
 import { Connection, isDiskFull } from './connection.ts';
 import type { LogFlusher } from './flush.ts';
 import { type Entry, Journal, newJournalStart } from './journal.ts';
@@ -25,12 +26,17 @@ export function recover(database: DatabaseSync, entries: readonly Entry[], makeR
 }
 
 /** A journal that begins after all that `log` has of the database, or null where the disk has no room for one. */
-export function beginJournal(connection: Connection, path: string, log: LogFlusher): Journal | null {
+export function beginJournal(
+  connection: Connection,
+  path: string,
+  log: LogFlusher,
+  clock: Clock,
+): Journal | null {
   try {
     const start = newJournalStart();
     connection.run('UPDATE journal SET last = ?', start);
-    log.flushNow();
-    return new Journal(path, start);
+    log.flushHere();
+    return new Journal(path, start, clock);
   } catch (error) {
     if (isDiskFull(error)) return null;
     throw error;

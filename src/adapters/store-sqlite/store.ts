@@ -52,7 +52,8 @@ export function openSqliteStore(directory: string, options: SqliteStoreOptions =
     tryToReserve(ballast);
     const log = new LogFlusher(`${path}-wal`);
     const connection = new Connection(database);
-    const journal = options.journal === undefined ? null : beginJournal(connection, journalPath, log);
+    const clock = options.journal?.clock;
+    const journal = clock === undefined ? null : beginJournal(connection, journalPath, log, clock);
     return build(connection, { journal, database: log }, ballast, options);
   } catch (error) {
     throw storeError(error);
