@@ -1,13 +1,15 @@
 /** P12, P13: the journal is overwritten only once the database on the disk has what it held. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, expect, it } from 'vitest';
 import { createSystemClock } from '../../src/adapters/clock/system-clock.ts';
-import { Connection } from '../../src/adapters/store-sqlite/connection.ts';
+import { Connection, openDatabase } from '../../src/adapters/store-sqlite/connection.ts';
+import { LogFlusher } from '../../src/adapters/store-sqlite/flush.ts';
 import { GroupCommit } from '../../src/adapters/store-sqlite/group-commit.ts';
 import { Journal, readJournal } from '../../src/adapters/store-sqlite/journal.ts';
+import { beginJournal } from '../../src/adapters/store-sqlite/recovery.ts';
 import { migrate } from '../../src/adapters/store-sqlite/schema.ts';
 import { sampleRecord } from '../standins/sample-record.ts';
 
@@ -131,4 +133,25 @@ it('commits each unit by itself where the journal has no room any more', async (
   await store.insert();
   expect(store.told).toEqual([]);
   store.journal.close();
+});
+
+it('begins only after the number that it begins with is on the disk', () => {
+  const home = mkdtempSync(join(directory, 'begin-'));
+  const path = join(home, 'store.journal');
+  const database = openDatabase(join(home, 'store.sqlite'));
+  migrate(database);
+  const order: string[] = [];
+  class WatchedLog extends LogFlusher {
+    override flushHere(): void {
+      const { last } = database.prepare('SELECT last FROM journal').get() ?? {};
+      order.push(`flushed ${last}, journal ${existsSync(path) ? 'begun' : 'not begun'}`);
+      super.flushHere();
+    }
+  }
+  const log = new WatchedLog(join(home, 'store.sqlite-wal'));
+  const journal = beginJournal(new Connection(database), path, log, createSystemClock());
+  expect(order).toEqual([`flushed ${journal?.last}, journal not begun`]);
+  journal?.close();
+  log.close();
+  database.close();
 });
