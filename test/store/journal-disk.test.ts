@@ -37,6 +37,15 @@ function changed(journal: Journal, change: Change): Journal {
   });
 }
 
+/** A journal that the system does not let be written. */
+function refusing(code: string): Change {
+  return {
+    append() {
+      throw Object.assign(new Error(code), { code });
+    },
+  };
+}
+
 /** A store whose database is flushed when the test says so; its journal works. */
 function openHeld(name: string, change: Change = {}) {
   const database = new DatabaseSync(':memory:');
@@ -109,12 +118,7 @@ it('is never trusted again where that flush fails', async () => {
 });
 
 it('is never trusted again where the journal cannot be written', async () => {
-  const change = {
-    append(): boolean {
-      throw Object.assign(new Error('input/output error'), { code: 'EIO' });
-    },
-  };
-  const store = openHeld('unwritten', change);
+  const store = openHeld('unwritten', refusing('EIO'));
   await expect(store.insert()).rejects.toMatchObject({ code: 'store_unavailable' });
   expect(store.told).toHaveLength(1);
   await expect(store.commits.durable()).rejects.toMatchObject({ code: 'store_unavailable' });
@@ -122,12 +126,7 @@ it('is never trusted again where the journal cannot be written', async () => {
 });
 
 it('commits each unit by itself where the journal has no room any more', async () => {
-  const change = {
-    append(): boolean {
-      throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
-    },
-  };
-  const store = openHeld('no-room', change);
+  const store = openHeld('no-room', refusing('ENOSPC'));
   await expect(store.insert()).rejects.toMatchObject({ code: 'store_full' });
   store.held.resolve();
   await store.insert();

@@ -43,6 +43,15 @@ function copyOf(home: string, include: (name: string) => boolean = () => true): 
   return copy;
 }
 
+/** Which it is, and in which of the forms that these tests give it. */
+function told({ id, attention }: SandboxRecord): string {
+  return `${id} ${attention?.length ?? 0}`;
+}
+
+function allTold(records: Iterable<SandboxRecord>): Set<string> {
+  return new Set(Array.from(records, told));
+}
+
 async function recordsIn(
   home: string,
   open: (home: string) => Store = openSqliteStore,
@@ -50,7 +59,7 @@ async function recordsIn(
   const store = open(home);
   const { items } = await store.listSandboxes({ project: null, cursor: null, limit: 1_000 });
   await store.close();
-  return new Set(items.map(({ id, attention }) => `${id} ${attention?.length ?? 0}`));
+  return allTold(items);
 }
 
 function seenWithoutJournal(home: string): number {
@@ -73,7 +82,7 @@ describe('a process that is killed', () => {
     const records = [await insert(store), await insert(store)];
     const copy = copyOf(home);
     expect(seenWithoutJournal(copyOf(copy, (name) => name !== 'store.journal'))).toBe(0);
-    const expected = new Set(records.map(({ id }) => `${id} 0`));
+    const expected = allTold(records);
     for (const open of [openSqliteStore, openSqliteStore, openWithJournal, openSqliteStore])
       expect(await recordsIn(copy, open)).toEqual(expected);
     await store.close();
@@ -89,17 +98,11 @@ describe('a process that is killed', () => {
         for (const [index, kind] of steps.entries()) {
           await perform(store, kind, expected);
           if (index !== lookAt % steps.length) continue;
-          const wanted = new Set(
-            [...expected.values()].map((one) => `${one.id} ${one.attention?.length ?? 0}`),
-          );
-          expect(await recordsIn(copyOf(home))).toEqual(wanted);
+          expect(await recordsIn(copyOf(home))).toEqual(allTold(expected.values()));
         }
         await store.close();
-        const wanted = new Set(
-          [...expected.values()].map((one) => `${one.id} ${one.attention?.length ?? 0}`),
-        );
         expect(seenWithoutJournal(home)).toBe(expected.size);
-        expect(await recordsIn(home)).toEqual(wanted);
+        expect(await recordsIn(home)).toEqual(allTold(expected.values()));
         rmSync(home, { recursive: true });
       }),
       { numRuns: 25 },
@@ -141,7 +144,7 @@ describe('a power cut', () => {
     const home = newDirectory();
     const store = openWithJournal(home);
     const expected = new Set<string>();
-    const add = async () => expected.add(`${(await insert(store)).id} 0`);
+    const add = async () => expected.add(told(await insert(store)));
     for (let index = 0; index < 10; index += 1) await add();
     const before = copyOf(home, (name) => name !== 'store.journal');
     const mark = (path: string) => {
@@ -150,7 +153,7 @@ describe('a power cut', () => {
       database.close();
       return Number(last);
     };
-    for (const { id, attention } of await sealing(store)) expected.add(`${id} ${attention?.length}`);
+    for (const record of await sealing(store)) expected.add(told(record));
     const after = copyOf(home);
     cpSync(join(after, 'store.journal'), join(before, 'store.journal'));
     expect(mark(copyOf(after)), 'the database went on').toBeGreaterThan(mark(copyOf(before)));
@@ -171,7 +174,7 @@ describe('a power cut', () => {
     const from = torn.findIndex((byte, index) => byte !== whole[index]);
     torn.fill(0, from + 500, from + 600);
     writeFileSync(join(copy, 'store.journal'), torn);
-    expect(await recordsIn(copy, openWithJournal)).toEqual(new Set([`${first.id} 0`]));
+    expect(await recordsIn(copy, openWithJournal)).toEqual(allTold([first]));
   });
 });
 
